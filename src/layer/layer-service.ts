@@ -1,0 +1,71 @@
+/**
+ * The layer service: what a registry asks about layers. The contract of
+ * distribution v2.0's `LayerService` (`Exists`, `Fetch`), plus `stat`, what a
+ * HEAD needs.
+ *
+ * Errors are `LayerError`s; an aborted signal rejects with its reason.
+ */
+import type { Digest } from '../reference/digest.js';
+import type { RepositoryName } from '../reference/repository-name.js';
+import type { BlobRange, StorageDriver } from '../storage/storage-driver.js';
+
+/** Where an answer came from; `cache` is a hit, anything else a miss. */
+export type Source = 'cache' | 'upstream';
+
+export interface CallOptions {
+  /** Aborted when the caller is gone or its deadline has passed. */
+  readonly signal: AbortSignal;
+  /** Milliseconds: how old a yes may be (rule 15). 0 asks storage now; `undefined` takes any. */
+  readonly maxAge: number | undefined;
+}
+
+export interface Presence {
+  readonly exists: boolean;
+  readonly source: Source;
+}
+
+export interface LayerStat {
+  /** The canonical digest: the one the layer's bytes hash to. */
+  readonly digest: Digest;
+  /** Length of the whole layer in bytes. */
+  readonly length: number;
+  readonly source: Source;
+  /** Where the bytes lie, if the service knows a driver that has them. */
+  readonly blob: BlobLocation | undefined;
+}
+
+/** A blob in a driver, as last seen. */
+export interface BlobLocation {
+  readonly driver: StorageDriver;
+  readonly path: string;
+  readonly version: string;
+}
+
+/** A layer being read. Whoever fetched it closes it, on every path. */
+export interface Layer extends Omit<LayerStat, 'blob'> {
+  /** First byte that `read` gives. */
+  readonly offset: number;
+  /** How many bytes `read` gives in all, unless it throws. */
+  readonly promised: number;
+  /**
+   * Fills the front of `into` with the next bytes and says how many; 0 exactly
+   * when all that was promised has been given. When it rejects the buffer may
+   * still be written to: drop it, never reuse it. Throws `DataLossError` in
+   * place of the bytes that would complete a lie, `StorageUnavailableError`
+   * when storage stops answering.
+   */
+  read(into: Uint8Array): Promise<number>;
+  /** Lets go of the blob. Idempotent; never throws. */
+  close(): Promise<void>;
+}
+
+export interface LayerService {
+  /** Whether the repository has the layer. */
+  exists(repository: RepositoryName, digest: Digest, options: CallOptions): Promise<Presence>;
+
+  /** Canonical digest and length. Throws `LayerUnknownError` when the repository does not have it. */
+  stat(repository: RepositoryName, digest: Digest, options: CallOptions): Promise<LayerStat>;
+
+  /** The layer's bytes. Throws `LayerUnknownError`, `OffsetBeyondEndError`. */
+  fetch(repository: RepositoryName, digest: Digest, range: BlobRange, options: CallOptions): Promise<Layer>;
+}

@@ -1,0 +1,31 @@
+/**
+ * What the RPC edge tells of each call while it runs. Telemetry implements it
+ * (span, metrics, log line); implementations must not throw.
+ */
+import type { Source } from '../layer/layer-service.js';
+import type { Digest } from '../reference/digest.js';
+import type { RepositoryName } from '../reference/repository-name.js';
+
+export interface CallObserver {
+  /**
+   * A call arrived. `method` is the RPC's name (`Exists`); `header` gives the
+   * values of a request metadata key, for the trace context.
+   */
+  began(method: string, header: (key: string) => readonly string[]): ObservedCall;
+}
+
+/** One call. The handler sets the facts as it learns them; only values that passed the grammar get here. */
+export interface ObservedCall {
+  repository: RepositoryName | undefined;
+  digest: Digest | undefined;
+  source: Source | undefined;
+  /** Runs `work` with the call's span as the parent of whatever is measured inside. */
+  run<T>(work: () => T): T;
+  /** Bytes of a layer were taken by the transport. */
+  sent(bytes: number): void;
+  /**
+   * The call has ended, streams included; called exactly once. `code` is the
+   * status by name (`OK`, `NOT_FOUND`); `error` what was thrown, if anything.
+   */
+  ended(code: string, error: unknown): void;
+}

@@ -1,0 +1,121 @@
+/**
+ * A storage driver: the reading half of distribution's
+ * `registry/storage/driver/storagedriver.go`, cut down to what layers need.
+ *
+ * Paths are absolute, `/`-separated, relative to the driver's root, with the
+ * grammar of distribution: `/` followed by components of `[A-Za-z0-9._-]+`,
+ * none of them `.` or `..`. Any other path is an `InvalidPathError`.
+ *
+ * Every implementation passes `test/contract/storage-driver.ts`.
+ *
+ * An operation whose signal is aborted rejects promptly with the signal's
+ * reason and leaves nothing open. Otherwise the only errors are those below.
+ */
+
+/** What the storage holds at a path. */
+export interface BlobStat {
+  /** Bytes. */
+  readonly size: number;
+  /**
+   * Names this very content: another version means other bytes may lie there
+   * now. Opaque; compared for equality only.
+   */
+  readonly version: string;
+}
+
+/** Which bytes of a blob. */
+export interface BlobRange {
+  /** First byte, a whole number from 0. At or beyond the end: nothing to read, `size` still told. */
+  readonly offset: number;
+  /** The most bytes; 0 is to the end, and more than there are is cut. */
+  readonly limit: number;
+}
+
+/**
+ * Pulls the bytes of the range that was opened. One read at a time. Whoever
+ * opened it closes it, on every path.
+ */
+export interface BlobReader {
+  /**
+   * Fills the front of `into` with the next bytes and says how many; 0 only at
+   * the end of the range or where the blob ends early. The buffer is the
+   * caller's again when the promise resolves; when it rejects, the reader may
+   * still write into it: drop it, never reuse it. Throws `BlobChangedError`
+   * when what follows belongs to another version.
+   */
+  read(into: Uint8Array): Promise<number>;
+
+  /** Whether the blob still has the size and version it was opened with, as far as can be told cheaply. */
+  unchanged(): Promise<boolean>;
+
+  /** Lets go of the blob. Idempotent; never throws. */
+  close(): Promise<void>;
+}
+
+/** An opened blob: what `stat` would say of the very bytes that the reader gives. */
+export interface OpenBlob extends BlobStat {
+  readonly reader: BlobReader;
+}
+
+export interface StorageDriver {
+  /** Short name for metrics and logs: `file`, `s3`, … */
+  readonly name: string;
+
+  /** Opens a range of a blob; its whole size and version come from the same operation. */
+  open(path: string, range: BlobRange, signal: AbortSignal): Promise<OpenBlob>;
+
+  /** Size and version of a blob. */
+  stat(path: string, signal: AbortSignal): Promise<BlobStat>;
+
+  /** The content of a small file (a link); one longer than `maxSmallFile` is a `StorageError`. */
+  readSmall(path: string, signal: AbortSignal): Promise<Uint8Array>;
+
+  /**
+   * Whether the storage itself is there and holds a registry: resolves when it
+   * is, else throws a `StorageError` that says what is missing.
+   */
+  check(signal: AbortSignal): Promise<void>;
+
+  /** A URL from which a client may read the blob itself, `undefined` where the driver cannot sign one. */
+  redirectUrl(path: string, signal: AbortSignal): Promise<string | undefined>;
+
+  /** Lets go of everything; operations under way fail with `StorageError`. */
+  close(): Promise<void>;
+}
+
+/** The most bytes of a file that `readSmall` reads. */
+export const maxSmallFile = 4096;
+
+/** The storage failed: down, hung, refused, or not certain what it holds. The cause says which. */
+export class StorageError extends Error {
+  override readonly name: string = 'StorageError';
+}
+
+/**
+ * Nothing is at the path, in a storage that is certainly there (rule 11). A
+ * directory where a file should be is absence too.
+ */
+export class PathNotFoundError extends Error {
+  override readonly name = 'PathNotFoundError';
+  constructor(readonly path: string) {
+    super(`nothing at ${path}`);
+  }
+}
+
+/** The blob was replaced or cut while it was read. */
+export class BlobChangedError extends Error {
+  override readonly name = 'BlobChangedError';
+}
+
+/** The path does not have the grammar, or leads out of the driver's root. */
+export class InvalidPathError extends Error {
+  override readonly name = 'InvalidPathError';
+}
+
+const pathGrammar = /^(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._-]+)+$/;
+
+/** Throws `InvalidPathError` unless the path has the grammar. */
+export function assertValidPath(path: string): void {
+  if (!pathGrammar.test(path))
+    throw new InvalidPathError('the path does not have the grammar of a storage path');
+}
