@@ -1,0 +1,164 @@
+/**
+ * A real `redis-server` of the test's own: a free port of the loopback, an
+ * empty temporary directory, nothing saved to disk. Whoever starts one stops
+ * it; what a test leaves behind ends with its process.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Redis, type RedisOptions } from 'ioredis';
+
+export interface RedisServerOptions {
+  /** More of redis-server's own arguments: `['--maxmemory', '1mb']`. */
+  readonly args?: readonly string[];
+  /** Speak TLS only, with these PEM files; the certificate is its own authority. */
+  readonly tls?: { readonly certFile: string; readonly keyFile: string };
+}
+
+const startTimeoutMs = 10_000;
+
+export class RedisServer {
+  readonly port: number;
+  readonly #directory: string;
+  readonly #options: RedisServerOptions;
+  readonly #clients = new Set<Redis>();
+  readonly #killAtExit = () => this.#child?.kill('SIGKILL');
+  #child: ChildProcess | undefined;
+
+  private constructor(port: number, directory: string, options: RedisServerOptions) {
+    this.port = port;
+    this.#directory = directory;
+    this.#options = options;
+    process.on('exit', this.#killAtExit);
+  }
+
+  /** Resolves when the server accepts connections. */
+  static async start(options: RedisServerOptions = {}): Promise<RedisServer> {
+    // A port that was free a moment ago may be taken by another test's server.
+    for (let attempt = 1; ; attempt++) {
+      const directory = await mkdtemp(join(tmpdir(), 'layercache-redis-'));
+      const server = new RedisServer(await freePort(), directory, options);
+      try {
+        await server.#spawn();
+        return server;
+      } catch (error) {
+        await server.stop();
+        if (attempt === 3 || !(error instanceof Error && error.message.includes('Address already in use')))
+          throw error;
+      }
+    }
+  }
+
+  /** What `--cache` takes. */
+  get url(): string {
+    return `${this.#options.tls === undefined ? 'redis' : 'rediss'}://127.0.0.1:${this.port}`;
+  }
+
+  /** A plain client that waits until it is connected; `stop` closes it. */
+  async client(options: RedisOptions = {}): Promise<Redis> {
+    const { tls } = this.#options;
+    const connection: RedisOptions = { host: '127.0.0.1', port: this.port, lazyConnect: true, ...options };
+    if (tls !== undefined) connection.tls = { ca: await readFile(tls.certFile) };
+    const client = new Redis(connection);
+    this.#clients.add(client);
+    // What fails shows in the commands; without a listener it would be printed.
+    client.on('error', () => {});
+    await client.connect();
+    return client;
+  }
+
+  /** SIGSTOP: connections stay, and are even accepted; nothing is answered. */
+  pause(): void {
+    this.#signal('SIGSTOP');
+  }
+
+  /** SIGCONT. */
+  resume(): void {
+    this.#signal('SIGCONT');
+  }
+
+  /** SIGKILL; resolves when the process is gone. Its data go with it. */
+  async kill(): Promise<void> {
+    const child = this.#child;
+    this.#child = undefined;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exit = once(child, 'exit');
+    child.kill('SIGKILL');
+    await exit;
+  }
+
+  /** Starts again on the same port, empty; kills first what still runs. */
+  async restart(): Promise<void> {
+    await this.kill();
+    await this.#spawn();
+  }
+
+  /** Ends everything and removes the directory. Idempotent. */
+  async stop(): Promise<void> {
+    for (const client of this.#clients) client.disconnect();
+    this.#clients.clear();
+    await this.kill();
+    process.off('exit', this.#killAtExit);
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+
+  #signal(signal: NodeJS.Signals): void {
+    if (this.#child?.kill(signal) !== true) throw new Error('the redis-server does not run');
+  }
+
+  async #spawn(): Promise<void> {
+    const { tls, args = [] } = this.#options;
+    const port = String(this.port);
+    const listen =
+      tls === undefined
+        ? ['--port', port]
+        : ['--port', '0', '--tls-port', port, '--tls-cert-file', tls.certFile, '--tls-key-file', tls.keyFile];
+    if (tls !== undefined) listen.push('--tls-ca-cert-file', tls.certFile, '--tls-auth-clients', 'no');
+    const child = spawn(
+      'redis-server',
+      [...listen, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', ...args],
+      { cwd: this.#directory, stdio: ['ignore', 'pipe', 'pipe'] },
+    );
+    this.#child = child;
+    await started(child);
+  }
+}
+
+/** Resolves when the server says that it is ready; rejects with what it said when it ends or hangs. */
+async function started(child: ChildProcess): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  let said = '';
+  const listen = (chunk: Buffer) => {
+    said += chunk.toString();
+    if (said.includes('Ready to accept connections')) resolve();
+  };
+  const fail = (how: string) => reject(new Error(`redis-server ${how}: ${said}`));
+  const onExit = () => fail('ended');
+  child.stdout?.on('data', listen);
+  child.stderr?.on('data', listen);
+  child.once('error', reject);
+  child.once('exit', onExit);
+  const timer = setTimeout(fail, startTimeoutMs, 'did not start');
+  try {
+    await promise;
+  } finally {
+    clearTimeout(timer);
+    child.off('exit', onExit);
+    child.stdout?.off('data', listen).resume();
+    child.stderr?.off('data', listen).resume();
+  }
+}
+
+async function freePort(): Promise<number> {
+  const probe = createServer();
+  probe.listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const address = probe.address();
+  probe.close();
+  await once(probe, 'close');
+  if (address === null || typeof address === 'string') throw new Error('the probe has no port');
+  return address.port;
+}
