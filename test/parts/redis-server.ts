@@ -18,6 +18,9 @@ export interface RedisServerOptions {
   readonly tls?: { readonly certFile: string; readonly keyFile: string };
 }
 
+// ioredis takes an option of that name only where its value is known to the compiler.
+type ClientOptions = Omit<RedisOptions, 'replyMapping'>;
+
 const startTimeoutMs = 10_000;
 
 export class RedisServer {
@@ -58,9 +61,9 @@ export class RedisServer {
   }
 
   /** A plain client that waits until it is connected; `stop` closes it. */
-  async client(options: RedisOptions = {}): Promise<Redis> {
+  async client(options: ClientOptions = {}): Promise<Redis> {
     const { tls } = this.#options;
-    const connection: RedisOptions = { host: '127.0.0.1', port: this.port, lazyConnect: true, ...options };
+    const connection: ClientOptions = { host: '127.0.0.1', port: this.port, lazyConnect: true, ...options };
     if (tls !== undefined) connection.tls = { ca: await readFile(tls.certFile) };
     const client = new Redis(connection);
     this.#clients.add(client);
