@@ -1,0 +1,104 @@
+/**
+ * The table of rooms: who may import whom. Biome holds it (`biome.json`); here
+ * it is shown that each forbidden direction makes the lint command fail.
+ */
+import { spawnSync } from 'node:child_process';
+import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join, relative } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+
+const root = join(import.meta.dirname, '..', '..');
+const biome = join(root, 'node_modules', '.bin', 'biome');
+
+const forbidden: readonly [room: string, specifier: string][] = [
+  ['reference', '../layer/errors.js'],
+  ['reference', 'node:fs'],
+  ['cache', '../storage/storage-driver.js'],
+  ['cache', '../layer/errors.js'],
+  ['cache', '../../src/rpc/server.js'],
+  ['cache', '@opentelemetry/api'],
+  ['storage', '../cache/layer-meta.js'],
+  ['storage', '../rpc/server.js'],
+  ['layer', '../cache/redis-cache.js'],
+  ['layer', '../storage/file-driver.js'],
+  ['layer', '../rpc/call-observer.js'],
+  ['layer', '../telemetry/metrics.js'],
+  ['layer', '@grpc/grpc-js'],
+  ['layer', '@opentelemetry/sdk-metrics'],
+  ['layer', 'ioredis'],
+  ['layer', 'node:fs/promises'],
+  ['rpc', '../cache/memory-cache.js'],
+  ['rpc', '../storage/storage-driver.js'],
+  ['rpc', '../config.js'],
+  ['telemetry', '../cache/redis-cache.js'],
+  ['telemetry', '../layer/cached-layer-service.js'],
+  ['admin', '../layer/layer-service.js'],
+  ['admin', '../rpc/server.js'],
+  ['admin', '../app.js'],
+];
+
+const allowed: readonly [room: string, specifier: string][] = [
+  ['reference', './digest.js'],
+  ['cache', '../reference/digest.js'],
+  ['cache', './layer-meta.js'],
+  ['storage', 'node:fs'],
+  ['layer', '../cache/layer-info-cache.js'],
+  ['layer', '../storage/storage-driver.js'],
+  ['rpc', '../layer/errors.js'],
+  ['rpc', '../gen/layercache/v1/layer_cache.js'],
+  ['telemetry', '../layer/observer.js'],
+  ['admin', '../telemetry/readiness.js'],
+];
+
+/** Other ways to import what src/cache may not. */
+const disguised: readonly [way: string, statement: string][] = [
+  ["a type's import", "import type { X } from '../rpc/server.js';\nexport type Y = X;\n"],
+  ['a re-export', "export { x } from '../rpc/server.js';\n"],
+  ['a dynamic import', "export const x = import('../rpc/server.js');\n"],
+];
+
+function fileOf(room: string, name: string): string {
+  return `src/${room}/${name.replace(/[^a-z]+/gi, '-')}.ts`;
+}
+
+let house: string;
+let status: number | null;
+let findings: ReadonlySet<string | undefined>;
+
+beforeAll(async () => {
+  house = await mkdtemp(join(tmpdir(), 'layercache-house-'));
+  await cp(join(root, 'biome.json'), join(house, 'biome.json'));
+  const plant = async (file: string, statement: string) => {
+    const path = join(house, file);
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, statement);
+  };
+  for (const [room, specifier] of [...forbidden, ...allowed]) {
+    await plant(fileOf(room, specifier), `import { x } from '${specifier}';\nconsole.log(x);\n`);
+  }
+  for (const [way, statement] of disguised) await plant(fileOf('cache', way), statement);
+
+  const args = ['lint', '--vcs-enabled=false', '--reporter=github', '--max-diagnostics=none', '.'];
+  const lint = spawnSync(biome, args, { cwd: house, encoding: 'utf8' });
+  status = lint.status;
+  const lines = `${lint.stdout}${lint.stderr}`.matchAll(/noRestrictedImports,file=([^,]+),/g);
+  findings = new Set([...lines].map((match) => relative(house, match[1] ?? '')));
+});
+afterAll(() => rm(house, { recursive: true, force: true }));
+
+describe('a room imports only what the table of rooms allows', () => {
+  it('a forbidden import fails the lint command', () => expect(status).toBe(1));
+
+  it.each(forbidden)('src/%s may not import %s', (room, specifier) => {
+    expect(findings).toContain(fileOf(room, specifier));
+  });
+
+  it.each(disguised)('%s counts too', (way) => {
+    expect(findings).toContain(fileOf('cache', way));
+  });
+
+  it.each(allowed)('src/%s may import %s', (room, specifier) => {
+    expect(findings).not.toContain(fileOf(room, specifier));
+  });
+});

@@ -1,0 +1,43 @@
+/**
+ * The real programs that tests run against, installed from Debian's packages
+ * when they are missing and this is root; else one line says what to do.
+ */
+import { execFileSync } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** Program by the Debian package that brings it. */
+const programs = { 'redis-server': 'redis-server', 'docker-registry': 'docker-registry' };
+
+export default function installMissingPrograms(): void {
+  const missing = Object.entries(programs)
+    .filter(([program]) => !isOnPath(program))
+    .map(([, debianPackage]) => debianPackage);
+  if (missing.length === 0) return;
+
+  const install = ['install', '-y', '--no-install-recommends', ...missing];
+  if (process.getuid?.() !== 0 || !isOnPath('apt-get')) {
+    throw new Error(`the tests need ${missing.join(' and ')}: sudo apt-get ${install.join(' ')}`);
+  }
+  console.error(`installing ${missing.join(' and ')} …`);
+  // The packages start their services where there is an init system; the tests
+  // start their own on free ports.
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  execFileSync('apt-get', ['update', '-qq'], {
+    env,
+    stdio: ['ignore', 'ignore', 'inherit'],
+    timeout: 120_000,
+  });
+  execFileSync('apt-get', install, { env, stdio: ['ignore', 'ignore', 'inherit'], timeout: 300_000 });
+}
+
+function isOnPath(program: string): boolean {
+  return (process.env['PATH'] ?? '').split(delimiter).some((directory) => {
+    try {
+      accessSync(join(directory, program), constants.X_OK);
+      return true;
+    } catch {
+      return false; // Not in this directory, or not for us: the next one may have it.
+    }
+  });
+}

@@ -1,0 +1,15 @@
+// Writes the options table of README.md from the schema that the server reads.
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+
+const root = join(import.meta.dirname, '..');
+const { optionsTable } = await import(join(root, 'dist', 'config.js'));
+
+const readme = join(root, 'README.md');
+const text = readFileSync(readme, 'utf8');
+const between = /(?<=<!-- options -->\n)[\s\S]*?(?=\n<!-- \/options -->)/;
+if (!between.test(text)) throw new Error('README.md has no <!-- options --> … <!-- /options -->');
+writeFileSync(
+  readme,
+  text.replace(between, () => optionsTable()),
+);
