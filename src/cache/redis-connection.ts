@@ -1,0 +1,103 @@
+/**
+ * The connection to one Redis server. It fails fast: a command is sent at once
+ * or fails at once, is never sent twice, and a connection that stops answering
+ * ends; then it is built again for as long as the process lives.
+ */
+import { Redis, type RedisOptions } from 'ioredis';
+
+/** Where a Redis is and who we are there. */
+export interface RedisAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: boolean;
+  /** Database index. */
+  readonly db: number;
+  readonly username: string | undefined;
+  readonly password: string | undefined;
+}
+
+export interface RedisConnectionOptions {
+  /** Milliseconds that an operation may take: no connection is given up for being quiet for less. */
+  readonly timeoutMs: number;
+  /** Called with each change, beginning with the first that is known. Must not throw. */
+  readonly onUp: (up: boolean) => void;
+  /** The connection's own troubles; each failed attempt is one. Must not throw. */
+  readonly onError: (error: Error) => void;
+}
+
+const connectTimeoutMs = 2_000;
+const readyWithinMs = 1_000;
+const quietMs = 2_000;
+const disconnectTimeoutMs = 100;
+const loadingRetryMs = 1_000;
+const firstRetryMs = 50;
+const lastRetryMs = 2_000;
+
+/**
+ * Resolves when Redis is ready, or after a second without it: the caller
+ * starts either way, and attempts go on. Never rejects for a Redis that is
+ * down.
+ */
+export async function connectRedis(address: RedisAddress, options: RedisConnectionOptions): Promise<Redis> {
+  const { onUp, onError } = options;
+  const redis = new Redis(clientOptions(address, options.timeoutMs));
+  const { promise: settled, resolve } = Promise.withResolvers<void>();
+  let up: boolean | undefined;
+  const become = (now: boolean) => {
+    if (up === now) return;
+    up = now;
+    onUp(now);
+  };
+  redis.on('error', (error: Error) => {
+    // A refused SELECT would leave us in database 0, which is somebody else's.
+    if (refusedCommand(error) === 'select') redis.disconnect(true);
+    // A refused handshake carries its arguments: the password.
+    Reflect.deleteProperty(error, 'command');
+    onError(error);
+  });
+  redis.on('ready', () => {
+    become(true);
+    resolve();
+  });
+  redis.on('close', () => become(false));
+  const timer = setTimeout(resolve, readyWithinMs);
+  await settled;
+  clearTimeout(timer);
+  if (redis.status !== 'ready') become(false);
+  return redis;
+}
+
+function clientOptions(address: RedisAddress, timeoutMs: number): Omit<RedisOptions, 'replyMapping'> {
+  const { host, port, db, username, password, tls } = address;
+  return {
+    host,
+    port,
+    db,
+    username,
+    password,
+    ...(tls && { tls: {} }),
+    connectTimeout: connectTimeoutMs,
+    disconnectTimeout: disconnectTimeoutMs,
+    socketTimeout: Math.max(quietMs, 2 * timeoutMs),
+    retryStrategy: retryDelay,
+    maxLoadingRetryTime: loadingRetryMs,
+    maxRetriesPerRequest: 0,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    enableAutoPipelining: true,
+    disableClientInfo: true,
+  };
+}
+
+/** Doubles up to two seconds; the lower half is chance, so that many replicas do not return as one. */
+function retryDelay(attempt: number): number {
+  const longest = Math.min(lastRetryMs, firstRetryMs * 2 ** (attempt - 1));
+  return longest / 2 + (Math.random() * longest) / 2;
+}
+
+function refusedCommand(error: Error): string | undefined {
+  if (!('command' in error)) return undefined;
+  const { command } = error;
+  if (typeof command !== 'object' || command === null || !('name' in command)) return undefined;
+  return typeof command.name === 'string' ? command.name : undefined;
+}
