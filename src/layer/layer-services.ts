@@ -1,0 +1,67 @@
+/** How the parts of the domain belong together: the two services over one cache and one driver. */
+import type { LayerInfoCache } from '../cache/layer-info-cache.js';
+import type { StorageDriver } from '../storage/storage-driver.js';
+import { BlobHashings } from './blob-hashings.js';
+import { CachedLayerService } from './cached-layer-service.js';
+import { Doubts } from './doubts.js';
+import { Evictor } from './evictor.js';
+import { Fences } from './fences.js';
+import { Flights } from './flights.js';
+import { LayerInfoService } from './layer-info-service.js';
+import type { LayerService } from './layer-service.js';
+import { LookupPlaces } from './lookup-places.js';
+import type { Observer } from './observer.js';
+import { Servings } from './servings.js';
+import { UpstreamLayerService } from './upstream-layer-service.js';
+import { Verdicts } from './verdicts.js';
+import { Verification, type VerifyMode } from './verification.js';
+import { WriteBack } from './write-back.js';
+
+/** Upstream lookups at once in the process (rule 16). */
+const lookupsAtOnce = 64;
+
+export interface LayerServicesOptions {
+  readonly cache: LayerInfoCache;
+  readonly driver: StorageDriver;
+  /** Whom a miss asks; the driver's own layers unless given. */
+  readonly upstream?: LayerService;
+  readonly observer: Observer;
+  readonly verify: VerifyMode;
+  /** Milliseconds for a lookup as a whole, and for waiting while none ends. */
+  readonly storageTimeoutMs: number;
+}
+
+export interface LayerServices {
+  readonly layers: CachedLayerService;
+  readonly info: LayerInfoService;
+  /** Ends background work; cache and driver stay the caller's to close. */
+  close(): void;
+}
+
+export function layerServices(options: LayerServicesOptions): LayerServices {
+  const { cache, driver, observer, storageTimeoutMs } = options;
+  const upstream = options.upstream ?? new UpstreamLayerService(driver);
+  const fences = new Fences();
+  const doubts = new Doubts();
+  const verdicts = new Verdicts();
+  const evictor = new Evictor(cache, fences, doubts, observer);
+  const writeBack = new WriteBack(cache, driver, verdicts, observer);
+  const places = new LookupPlaces(lookupsAtOnce, storageTimeoutMs);
+  const flights = new Flights({ upstream, places, fences, doubts, writeBack, timeoutMs: storageTimeoutMs });
+  const verification = new Verification({
+    mode: options.verify,
+    verdicts,
+    cache,
+    evictor,
+    fences,
+    observer,
+    now: () => flights.now(),
+  });
+  const hashings = new BlobHashings(driver, verification);
+  const servings = new Servings({ driver, upstream, verification, hashings, verdicts });
+  return {
+    layers: new CachedLayerService({ cache, flights, servings, evictor, doubts, verdicts, observer }),
+    info: new LayerInfoService({ cache, driver, flights, fences, evictor, doubts, verdicts }),
+    close: () => hashings.close(),
+  };
+}
