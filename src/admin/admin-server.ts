@@ -1,0 +1,135 @@
+/** The HTTP side door for operators: metrics, liveness, readiness, the original's numbers. */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { DebugVars } from '../telemetry/domain-observer.js';
+import { prometheusContentType } from '../telemetry/prometheus-text.js';
+import type { Readiness } from '../telemetry/readiness.js';
+
+export interface AdminParts {
+  readonly readiness: Readiness;
+  /** Prometheus' text format. */
+  readonly metricsText: () => Promise<string>;
+  readonly debugVars: () => DebugVars;
+  /** Told of what a request failed by; the client is told only that it did. */
+  readonly failed: (error: unknown) => void;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+const json = 'application/json; charset=utf-8';
+const plain = 'text/plain; charset=utf-8';
+
+// Scrapers and probes are few, and their requests have no body.
+const requestTimeout = 10_000;
+const maxConnections = 100;
+const maxHeaderSize = 8192;
+
+export class AdminServer {
+  readonly #parts: AdminParts;
+  readonly #server: Server;
+
+  constructor(parts: AdminParts) {
+    this.#parts = parts;
+    this.#server = createServer(
+      {
+        maxHeaderSize,
+        headersTimeout: requestTimeout,
+        requestTimeout,
+        keepAliveTimeout: requestTimeout,
+        connectionsCheckingInterval: 1000,
+      },
+      (request, response) => void this.#answer(request, response),
+    );
+    this.#server.maxConnections = maxConnections;
+    // Also ends a client that never reads its answer.
+    this.#server.timeout = requestTimeout;
+  }
+
+  /** Listens; gives the port that was bound. Rejects when it cannot, with `code` `EADDRINUSE` for a port in use. */
+  listen(host: string, port: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject);
+      this.#server.listen({ host, port }, () => {
+        this.#server.off('error', reject);
+        this.#server.on('error', this.#parts.failed);
+        resolve((this.#server.address() as AddressInfo).port);
+      });
+    });
+  }
+
+  /** Stops listening and cuts what is open; answers are short. Idempotent. */
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      // An error here only says that it was not listening.
+      this.#server.close(() => resolve());
+      this.#server.closeAllConnections();
+    });
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    let answer: Answer;
+    try {
+      answer = await this.#route(request);
+    } catch (error) {
+      this.#parts.failed(error);
+      answer = { status: 500, type: plain, body: 'internal error\n' };
+    }
+    const body = Buffer.from(answer.body);
+    response.writeHead(answer.status, {
+      'content-type': answer.type,
+      'content-length': body.length,
+      'cache-control': 'no-store',
+      'x-content-type-options': 'nosniff',
+      ...(answer.status === 405 ? { allow: 'GET, HEAD' } : undefined),
+    });
+    response.end(request.method === 'HEAD' ? undefined : body);
+  }
+
+  async #route({ method, url = '/' }: IncomingMessage): Promise<Answer> {
+    const path = url.split('?', 1)[0];
+    const handler = path === undefined ? undefined : this.#handlers.get(path);
+    if (handler === undefined) return { status: 404, type: plain, body: 'not found\n' };
+    if (method !== 'GET' && method !== 'HEAD') {
+      return { status: 405, type: plain, body: 'method not allowed\n' };
+    }
+    return handler();
+  }
+
+  readonly #handlers: ReadonlyMap<string, () => Answer | Promise<Answer>> = new Map<
+    string,
+    () => Answer | Promise<Answer>
+  >([
+    ['/healthz', () => ({ status: 200, type: plain, body: 'ok\n' })],
+    ['/readyz', () => this.#readyz()],
+    ['/metrics', () => this.#metrics()],
+    ['/debug/vars', () => this.#vars()],
+  ]);
+
+  #readyz(): Answer {
+    const { ready, degraded, storageSeen, draining, cacheUp, storageUp } = this.#parts.readiness.state;
+    const status = !ready ? 'not ready' : degraded ? 'degraded' : 'ready';
+    return {
+      status: ready ? 200 : 503,
+      type: json,
+      body: `${JSON.stringify({
+        status,
+        storageSeen,
+        draining,
+        cache: cacheUp ? 'up' : 'down',
+        storage: storageUp ? 'up' : 'down',
+      })}\n`,
+    };
+  }
+
+  async #metrics(): Promise<Answer> {
+    return { status: 200, type: prometheusContentType, body: await this.#parts.metricsText() };
+  }
+
+  #vars(): Answer {
+    return { status: 200, type: json, body: `${JSON.stringify(this.#parts.debugVars())}\n` };
+  }
+}

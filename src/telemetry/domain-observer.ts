@@ -1,0 +1,113 @@
+/** What the domain tells, counted and logged. */
+import type { Logger } from 'pino';
+import { type CacheError, CacheKeyError } from '../cache/layer-info-cache.js';
+import type { CountedOperation, EvictionReason, Observer } from '../layer/observer.js';
+import type { Digest } from '../reference/digest.js';
+import type { RepositoryName } from '../reference/repository-name.js';
+import type { Instruments } from './instruments.js';
+import type { Tally } from './ledger.js';
+import type { LogLimiter } from './log-limiter.js';
+
+/** One operation's numbers as the original published them through expvar. */
+export interface OperationVars {
+  readonly Requests: number;
+  readonly Hits: number;
+  readonly Misses: number;
+}
+
+/** What `/debug/vars` answers. */
+export interface DebugVars {
+  readonly layerinfocache: Readonly<Record<'Exists' | 'Fetch' | 'Stat' | 'FindMissing', OperationVars>>;
+}
+
+class Counted {
+  requests = 0;
+  readonly hit: Tally;
+  readonly miss: Tally;
+
+  constructor(operation: CountedOperation, { requests }: Instruments) {
+    this.hit = requests.of({ operation, result: 'hit' });
+    this.miss = requests.of({ operation, result: 'miss' });
+  }
+
+  get vars(): OperationVars {
+    return { Requests: this.requests, Hits: this.hit.value, Misses: this.miss.value };
+  }
+}
+
+export class DomainObserver implements Observer {
+  readonly #log: Logger;
+  readonly #limiter: LogLimiter;
+  readonly #counted: Readonly<Record<CountedOperation, Counted>>;
+  readonly #evictions: Readonly<Record<EvictionReason, Tally>>;
+
+  constructor(instruments: Instruments, log: Logger, limiter: LogLimiter) {
+    this.#log = log;
+    this.#limiter = limiter;
+    this.#counted = {
+      exists: new Counted('exists', instruments),
+      stat: new Counted('stat', instruments),
+      fetch: new Counted('fetch', instruments),
+      find_missing: new Counted('find_missing', instruments),
+    };
+    const { evictions } = instruments;
+    this.#evictions = {
+      blob_missing: evictions.of({ reason: 'blob_missing' }),
+      layer_unknown: evictions.of({ reason: 'layer_unknown' }),
+      blob_truncated: evictions.of({ reason: 'blob_truncated' }),
+      blob_corrupt: evictions.of({ reason: 'blob_corrupt' }),
+    };
+  }
+
+  get debugVars(): DebugVars {
+    const { exists, fetch, stat, find_missing } = this.#counted;
+    return {
+      layerinfocache: {
+        Exists: exists.vars,
+        Fetch: fetch.vars,
+        Stat: stat.vars,
+        FindMissing: find_missing.vars,
+      },
+    };
+  }
+
+  requested(operation: CountedOperation, count: number): void {
+    this.#counted[operation].requests += count;
+  }
+
+  resolved(operation: CountedOperation, result: 'hit' | 'miss', count: number): void {
+    this.#counted[operation][result].value += count;
+  }
+
+  cacheFailed(operation: string, error: CacheError): void {
+    const wrongKey = error instanceof CacheKeyError;
+    this.#limiter.write(`cache ${operation} ${wrongKey}`, (suppressed) => {
+      this.#log.error(
+        { err: error, operation, suppressed },
+        wrongKey ? 'a cache key holds another type' : 'cache failed',
+      );
+    });
+  }
+
+  evicted(reason: EvictionReason, repository: RepositoryName | undefined, digest: Digest): void {
+    this.#evictions[reason].value++;
+    this.#limiter.write(`evicted ${reason}`, (suppressed) => {
+      this.#log.warn({ reason, repository, digest, suppressed }, 'evicted from the cache');
+    });
+  }
+
+  corrupt(digest: Digest, error: Error): void {
+    this.#limiter.write('corrupt', (suppressed) => {
+      this.#log.error({ err: error, digest, suppressed }, 'storage holds something else than it says');
+    });
+  }
+
+  foreignUpstream(repository: RepositoryName, digest: Digest): void {
+    this.#limiter.write('foreign upstream', (suppressed) => {
+      this.#log.warn(
+        { repository, digest, suppressed },
+        'the layer came from another storage; the path of the layout was cached for it',
+      );
+    });
+  }
+}

@@ -1,0 +1,28 @@
+/** Who sends the telemetry, as the standard variables and the host say. */
+import {
+  defaultResource,
+  detectResources,
+  envDetector,
+  hostDetector,
+  type Resource,
+  resourceFromAttributes,
+  serviceInstanceIdDetector,
+} from '@opentelemetry/resources';
+import { ATTR_SERVICE_NAME, ATTR_SERVICE_VERSION } from '@opentelemetry/semantic-conventions';
+
+/** The service; `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` have the last word. */
+export function describeService(version: string): Resource {
+  return (
+    defaultResource()
+      .merge(resourceFromAttributes({ [ATTR_SERVICE_NAME]: 'layercache', [ATTR_SERVICE_VERSION]: version }))
+      // Not the process detector: the command line may hold the password of a cache URL.
+      .merge(detectResources({ detectors: [serviceInstanceIdDetector, envDetector] }))
+  );
+}
+
+/** The service and the host it runs on, for what is pushed; looking for the host may start a process. */
+export async function describeSender(service: Resource): Promise<Resource> {
+  const host = detectResources({ detectors: [hostDetector] });
+  await host.waitForAsyncAttributes?.();
+  return host.merge(service);
+}

@@ -1,0 +1,86 @@
+/**
+ * Readiness has one meaning, for the health RPC and for `/readyz`: not ready
+ * until storage was first seen, and while draining. A later outage of cache or
+ * storage is *degraded*: cached answers are still served.
+ */
+
+/** What the process can do now. */
+export interface ReadinessState {
+  readonly ready: boolean;
+  /** Ready, but the cache or the storage failed at its last operation. */
+  readonly degraded: boolean;
+  readonly storageSeen: boolean;
+  readonly draining: boolean;
+  readonly cacheUp: boolean;
+  readonly storageUp: boolean;
+}
+
+export class Readiness {
+  #storageSeen = false;
+  #draining = false;
+  #cacheUp = true;
+  #storageUp = false;
+  readonly #listeners = new Set<(state: ReadinessState) => void>();
+
+  get state(): ReadinessState {
+    const ready = this.#storageSeen && !this.#draining;
+    return {
+      ready,
+      degraded: ready && !(this.#cacheUp && this.#storageUp),
+      storageSeen: this.#storageSeen,
+      draining: this.#draining,
+      cacheUp: this.#cacheUp,
+      storageUp: this.#storageUp,
+    };
+  }
+
+  get cacheUp(): boolean {
+    return this.#cacheUp;
+  }
+
+  get storageUp(): boolean {
+    return this.#storageUp;
+  }
+
+  /** The storage was there and held a registry: what start-up waits for. */
+  storageWasSeen(): void {
+    if (this.#storageSeen && this.#storageUp) return;
+    this.#storageSeen = true;
+    this.#storageUp = true;
+    this.#tell();
+  }
+
+  /** The process takes no new work; there is no way back. */
+  drain(): void {
+    if (this.#draining) return;
+    this.#draining = true;
+    this.#tell();
+  }
+
+  /** How the last operation of the cache ended. */
+  cacheIs(up: boolean): void {
+    if (this.#cacheUp === up) return;
+    this.#cacheUp = up;
+    this.#tell();
+  }
+
+  /** How the last operation of the storage ended. */
+  storageIs(up: boolean): void {
+    if (this.#storageUp === up) return;
+    this.#storageUp = up;
+    this.#tell();
+  }
+
+  /** Calls back after every change; returns how to stop that. A listener must not throw. */
+  onChange(listener: (state: ReadinessState) => void): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  #tell(): void {
+    const { state } = this;
+    for (const listener of this.#listeners) listener(state);
+  }
+}

@@ -1,0 +1,180 @@
+/** All of telemetry, set up once per process from the log and the standard variables. */
+import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api';
+import type { Logger } from 'pino';
+import type { LayerInfoCache } from '../cache/layer-info-cache.js';
+import type { Observer } from '../layer/observer.js';
+import type { CallObserver } from '../rpc/call-observer.js';
+import type { StorageDriver } from '../storage/storage-driver.js';
+import { CallTelemetry } from './call-telemetry.js';
+import { type DebugVars, DomainObserver } from './domain-observer.js';
+import { Instruments } from './instruments.js';
+import { Ledger } from './ledger.js';
+import { LedgerProducer } from './ledger-producer.js';
+import { LogLimiter } from './log-limiter.js';
+import { MeasuredCache } from './measured-cache.js';
+import { describeSender, describeService } from './otel-resource.js';
+import { exportRequest } from './otlp-request.js';
+import { ProcessMetrics } from './process-metrics.js';
+import { PrometheusText } from './prometheus-text.js';
+import type { Readiness } from './readiness.js';
+import { TimedDriver } from './timed-driver.js';
+import type { Tracing } from './tracing.js';
+
+export interface TelemetryOptions {
+  readonly log: Logger;
+  /** One line per call at info. */
+  readonly accessLog: boolean;
+  /** Of the service, for the resource. */
+  readonly version: string;
+  /** Learns how cache and storage are. */
+  readonly readiness: Readiness;
+}
+
+/** How often, in milliseconds, one kind of repeated line is written. */
+const repeatedLineInterval = 1000;
+/** How long, in milliseconds, a last export may take when the process ends. */
+const lastExport = 3000;
+
+export interface Telemetry {
+  /** For the RPC edge. */
+  readonly callObserver: CallObserver;
+  /** For the domain. */
+  readonly observer: Observer;
+  /** The cache, measured. */
+  measured(cache: LayerInfoCache): LayerInfoCache;
+  /** The driver, measured. */
+  timed(driver: StorageDriver): StorageDriver;
+  /** What `/metrics` answers. */
+  metricsText(): Promise<string>;
+  /** What `/debug/vars` answers. */
+  debugVars(): DebugVars;
+  /** Sends what is still to be sent, for at most three seconds, and stops. Never rejects. */
+  shutdown(): Promise<void>;
+}
+
+/** Loads the exporters only if the environment of the process asks for them. */
+export async function startTelemetry(options: TelemetryOptions): Promise<Telemetry> {
+  const { log, accessLog, readiness } = options;
+  const limiter = new LogLimiter(repeatedLineInterval);
+  const ledger = new Ledger();
+  const instruments = new Instruments(ledger);
+  ledger.readings(
+    'gauge',
+    { name: 'layercache.cache.up', unit: '', help: 'Whether the cache answers.' },
+    () => [{ labels: {}, value: readiness.cacheUp ? 1 : 0 }],
+  );
+  ledger.readings(
+    'gauge',
+    { name: 'layercache.storage.up', unit: '', help: 'Whether the storage answers.' },
+    () => [{ labels: {}, value: readiness.storageUp ? 1 : 0 }],
+  );
+  const processMetrics = new ProcessMetrics(ledger);
+  const service = describeService(options.version);
+  const producer = new LedgerProducer(ledger);
+  const text = new PrometheusText(producer, service);
+  const observer = new DomainObserver(instruments, log, limiter);
+
+  const request = exportRequest(process.env);
+  const stops: (() => Promise<void>)[] = [];
+  let tracing: Tracing | undefined;
+  if (request.traces || request.metrics) {
+    diag.setLogger(new LoggedDiagnostics(log, limiter), {
+      logLevel: DiagLogLevel.WARN,
+      suppressOverrideMessage: true,
+    });
+    const sender = await describeSender(service);
+    if (request.traces) {
+      const { startTracing } = await import('./otel-tracing.js');
+      const started = startTracing(sender, log);
+      tracing = started;
+      stops.push(() => started.shutdown());
+    }
+    if (request.metrics) {
+      const { startMetricExport } = await import('./otel-metrics.js');
+      const started = await startMetricExport(producer, sender, log);
+      stops.push(() => started.shutdown());
+    }
+  }
+
+  return {
+    callObserver: new CallTelemetry({ instruments, tracing, log, limiter, accessLog }),
+    observer,
+    measured: (cache) =>
+      new MeasuredCache(cache, {
+        duration: instruments.cacheDuration,
+        labels: {},
+        prefix: 'cache',
+        tracing,
+        up: (up) => readiness.cacheIs(up),
+      }),
+    timed: (driver) =>
+      new TimedDriver(driver, {
+        duration: instruments.storageDuration,
+        labels: { driver: driver.name },
+        prefix: 'storage',
+        tracing,
+        up: (up) => readiness.storageIs(up),
+      }),
+    metricsText: () => text.read(),
+    debugVars: () => observer.debugVars,
+    shutdown: async () => {
+      processMetrics.close();
+      await endedWithin(lastExport, stops, log);
+      limiter.close();
+      diag.disable();
+    },
+  };
+}
+
+async function endedWithin(
+  milliseconds: number,
+  stops: readonly (() => Promise<void>)[],
+  log: Logger,
+): Promise<void> {
+  if (stops.length === 0) return;
+  const { promise: late, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(() => {
+    log.warn('the last telemetry could not be exported in time');
+    resolve();
+  }, milliseconds);
+  const stopped = stops.map((stop) =>
+    stop().catch((error: unknown) => log.warn({ err: error }, 'the last telemetry could not be exported')),
+  );
+  await Promise.race([Promise.all(stopped), late]);
+  clearTimeout(timer);
+}
+
+/** What the SDK has to say, as lines of our log; a collector that is down repeats itself. */
+class LoggedDiagnostics implements DiagLogger {
+  readonly #log: Logger;
+  readonly #limiter: LogLimiter;
+
+  constructor(log: Logger, limiter: LogLimiter) {
+    this.#log = log;
+    this.#limiter = limiter;
+  }
+
+  error(message: string): void {
+    this.#limiter.write('opentelemetry error', (suppressed) =>
+      this.#log.error({ detail: message, suppressed }, 'OpenTelemetry'),
+    );
+  }
+
+  warn(message: string): void {
+    this.#limiter.write('opentelemetry warning', (suppressed) =>
+      this.#log.warn({ detail: message, suppressed }, 'OpenTelemetry'),
+    );
+  }
+
+  info(message: string): void {
+    this.#log.info({ detail: message }, 'OpenTelemetry');
+  }
+
+  debug(message: string): void {
+    this.#log.debug({ detail: message }, 'OpenTelemetry');
+  }
+
+  verbose(message: string): void {
+    this.#log.trace({ detail: message }, 'OpenTelemetry');
+  }
+}

@@ -1,0 +1,119 @@
+/** A storage driver, measured from outside: same contract in, same contract out. */
+import { performance } from 'node:perf_hooks';
+import {
+  BlobChangedError,
+  type BlobRange,
+  type BlobReader,
+  type BlobStat,
+  InvalidPathError,
+  type OpenBlob,
+  PathNotFoundError,
+  type StorageDriver,
+  StorageError,
+} from '../storage/storage-driver.js';
+import { type Outcome, WatchedOperation, type WatchParts } from './operation-watch.js';
+
+// Absence is believed only of a storage that is there (rule 11), and so are its other answers.
+const notFound: Outcome = { name: 'not_found', plug: 'up', fault: false };
+const changed: Outcome = { name: 'changed', plug: 'up', fault: true };
+const invalid: Outcome = { name: 'invalid_path', plug: 'unknown', fault: true };
+const cancelled: Outcome = { name: 'cancelled', plug: 'unknown', fault: false };
+const failed: Outcome = { name: 'error', plug: 'down', fault: true };
+const defect: Outcome = { name: 'error', plug: 'unknown', fault: true };
+
+function judge(error: unknown, signal: AbortSignal): Outcome {
+  if (error instanceof PathNotFoundError) return notFound;
+  if (error instanceof BlobChangedError) return changed;
+  if (error instanceof InvalidPathError) return invalid;
+  // A deadline aborts too, and then the storage is at fault, not the caller.
+  if (error instanceof StorageError || isTimeout(error)) return failed;
+  return signal.aborted ? cancelled : defect;
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof Error && error.name === 'TimeoutError';
+}
+
+export class TimedDriver implements StorageDriver {
+  readonly #driver: StorageDriver;
+  readonly #open: WatchedOperation;
+  readonly #read: WatchedOperation;
+  readonly #stat: WatchedOperation;
+  readonly #readSmall: WatchedOperation;
+  readonly #check: WatchedOperation;
+  readonly #redirectUrl: WatchedOperation;
+
+  constructor(driver: StorageDriver, parts: WatchParts) {
+    this.#driver = driver;
+    this.#open = new WatchedOperation('open', parts);
+    this.#read = new WatchedOperation('read', parts);
+    this.#stat = new WatchedOperation('stat', parts);
+    this.#readSmall = new WatchedOperation('read_small', parts);
+    this.#check = new WatchedOperation('check', parts);
+    this.#redirectUrl = new WatchedOperation('redirect_url', parts);
+  }
+
+  get name(): string {
+    return this.#driver.name;
+  }
+
+  async open(path: string, range: BlobRange, signal: AbortSignal): Promise<OpenBlob> {
+    const { size, version, reader } = await this.#open.follow(
+      performance.now(),
+      this.#driver.open(path, range, signal),
+      (error) => judge(error, signal),
+    );
+    return { size, version, reader: new TimedReader(reader, this.#read, signal) };
+  }
+
+  stat(path: string, signal: AbortSignal): Promise<BlobStat> {
+    return this.#stat.follow(performance.now(), this.#driver.stat(path, signal), (error) =>
+      judge(error, signal),
+    );
+  }
+
+  readSmall(path: string, signal: AbortSignal): Promise<Uint8Array> {
+    return this.#readSmall.follow(performance.now(), this.#driver.readSmall(path, signal), (error) =>
+      judge(error, signal),
+    );
+  }
+
+  check(signal: AbortSignal): Promise<void> {
+    return this.#check.follow(performance.now(), this.#driver.check(signal), (error) => judge(error, signal));
+  }
+
+  redirectUrl(path: string, signal: AbortSignal): Promise<string | undefined> {
+    return this.#redirectUrl.follow(performance.now(), this.#driver.redirectUrl(path, signal), (error) =>
+      judge(error, signal),
+    );
+  }
+
+  close(): Promise<void> {
+    return this.#driver.close();
+  }
+}
+
+/** Reads are too many for a span each; their durations and failures count. */
+class TimedReader implements BlobReader {
+  readonly #reader: BlobReader;
+  readonly #read: WatchedOperation;
+  readonly #judge: (error: unknown) => Outcome;
+
+  constructor(reader: BlobReader, read: WatchedOperation, signal: AbortSignal) {
+    this.#reader = reader;
+    this.#read = read;
+    this.#judge = (error) => judge(error, signal);
+  }
+
+  read(into: Uint8Array): Promise<number> {
+    return this.#read.time(performance.now(), this.#reader.read(into), this.#judge);
+  }
+
+  unchanged(): Promise<boolean> {
+    return this.#reader.unchanged();
+  }
+
+  close(): Promise<void> {
+    return this.#reader.close();
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * Spans, only where the sampler wants them: it is asked before a span is made,
+ * because an unsampled `startSpan` alone cost 12 % of the throughput of Exists.
+ */
+import {
+  type Attributes,
+  type Context,
+  context,
+  propagation,
+  ROOT_CONTEXT,
+  type Sampler,
+  SamplingDecision,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+  type TextMapGetter,
+  type Tracer,
+  trace,
+} from '@opentelemetry/api';
+
+/** Gives the values of a request metadata key. */
+export type HeaderReader = (key: string) => readonly string[];
+
+/** Trace ids that are drawn before it is known whether a span will bear them. */
+export interface TraceIds {
+  /** Draws the id that the next root span bears, unless it is drawn anew before. */
+  draw(): string;
+}
+
+/** A server span and the context that makes it the parent of what runs inside. */
+export interface CallSpan {
+  readonly span: Span;
+  readonly context: Context;
+}
+
+export interface TracingParts {
+  readonly tracer: Tracer;
+  readonly sampler: Sampler;
+  readonly ids: TraceIds;
+  /** Flushes and stops; bounded in time. */
+  readonly shutdown: () => Promise<void>;
+}
+
+export class Tracing {
+  readonly #tracer: Tracer;
+  readonly #sampler: Sampler;
+  readonly #ids: TraceIds;
+  readonly #shutdown: () => Promise<void>;
+  readonly #fields: readonly string[];
+  readonly #getter: TextMapGetter<HeaderReader>;
+
+  constructor({ tracer, sampler, ids, shutdown }: TracingParts) {
+    this.#tracer = tracer;
+    this.#sampler = sampler;
+    this.#ids = ids;
+    this.#shutdown = shutdown;
+    const fields = propagation.fields();
+    this.#fields = fields;
+    this.#getter = { keys: () => fields, get: (header, key) => [...header(key)] };
+  }
+
+  /** The span of a call that arrived, `undefined` when the sampler does not want it. */
+  startCall(name: string, attributes: Attributes, header: HeaderReader): CallSpan | undefined {
+    const parent = this.#fields.some((field) => header(field).length > 0)
+      ? propagation.extract(ROOT_CONTEXT, header, this.#getter)
+      : ROOT_CONTEXT;
+    const remote = trace.getSpanContext(parent);
+    const traceId =
+      remote !== undefined && trace.isSpanContextValid(remote) ? remote.traceId : this.#ids.draw();
+    const { decision } = this.#sampler.shouldSample(parent, traceId, name, SpanKind.SERVER, attributes, []);
+    if (decision === SamplingDecision.NOT_RECORD) return undefined;
+    const span = this.#tracer.startSpan(name, { kind: SpanKind.SERVER, attributes }, parent);
+    return { span, context: trace.setSpan(parent, span) };
+  }
+
+  /** A span below the one that is recording here and now; `undefined` when none is. `start` as `performance.now()` tells. */
+  startChild(name: string, start: number): Span | undefined {
+    const active = context.active();
+    if (trace.getSpan(active)?.isRecording() !== true) return undefined;
+    return this.#tracer.startSpan(name, { startTime: start }, active);
+  }
+
+  shutdown(): Promise<void> {
+    return this.#shutdown();
+  }
+}
+
+/** Marks the span as failed, with what was thrown. */
+export function recordFailure(span: Span, error: unknown): void {
+  if (error === undefined) {
+    span.setStatus({ code: SpanStatusCode.ERROR });
+    return;
+  }
+  span.recordException(error instanceof Error ? error : String(error));
+  span.setStatus({
+    code: SpanStatusCode.ERROR,
+    message: error instanceof Error ? error.message : String(error),
+  });
+}
