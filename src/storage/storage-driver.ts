@@ -23,7 +23,7 @@ export interface BlobStat {
   readonly version: string;
 }
 
-/** Which bytes of a blob. */
+/** Which bytes of a blob. Negative or broken numbers, and those beyond 2^53−1, are a `RangeError`. */
 export interface BlobRange {
   /** First byte, a whole number from 0. At or beyond the end: nothing to read, `size` still told. */
   readonly offset: number;
@@ -41,14 +41,15 @@ export interface BlobReader {
    * the end of the range or where the blob ends early. The buffer is the
    * caller's again when the promise resolves; when it rejects, the reader may
    * still write into it: drop it, never reuse it. Throws `BlobChangedError`
-   * when what follows belongs to another version.
+   * when what follows belongs to another version, `RangeError` for an empty
+   * buffer.
    */
   read(into: Uint8Array): Promise<number>;
 
   /** Whether the blob still has the size and version it was opened with, as far as can be told cheaply. */
   unchanged(): Promise<boolean>;
 
-  /** Lets go of the blob. Idempotent; never throws. */
+  /** Lets go of the blob, also while a read runs, which then rejects. Idempotent; never throws. */
   close(): Promise<void>;
 }
 
@@ -61,7 +62,11 @@ export interface StorageDriver {
   /** Short name for metrics and logs: `file`, `s3`, … */
   readonly name: string;
 
-  /** Opens a range of a blob; its whole size and version come from the same operation. */
+  /**
+   * Opens a range of a blob; its whole size and version come from the same
+   * operation. The signal is the reader's too, for as long as it lives: once
+   * it is aborted every read rejects with its reason, and closing is left to do.
+   */
   open(path: string, range: BlobRange, signal: AbortSignal): Promise<OpenBlob>;
 
   /** Size and version of a blob. */
@@ -79,7 +84,7 @@ export interface StorageDriver {
   /** A URL from which a client may read the blob itself, `undefined` where the driver cannot sign one. */
   redirectUrl(path: string, signal: AbortSignal): Promise<string | undefined>;
 
-  /** Lets go of everything; operations under way fail with `StorageError`. */
+  /** Lets go of everything, readers included; operations under way and later ones fail with `StorageError`. */
   close(): Promise<void>;
 }
 
@@ -107,7 +112,7 @@ export class BlobChangedError extends Error {
   override readonly name = 'BlobChangedError';
 }
 
-/** The path does not have the grammar, or leads out of the driver's root. */
+/** The path does not have the grammar. (One that leads out of the driver's root is a `StorageError`.) */
 export class InvalidPathError extends Error {
   override readonly name = 'InvalidPathError';
 }
@@ -118,4 +123,10 @@ const pathGrammar = /^(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._-]+)+$/;
 export function assertValidPath(path: string): void {
   if (!pathGrammar.test(path))
     throw new InvalidPathError('the path does not have the grammar of a storage path');
+}
+
+/** Throws `RangeError` unless offset and limit are whole numbers from 0 to 2^53−1. */
+export function assertValidRange({ offset, limit }: BlobRange): void {
+  if (!Number.isSafeInteger(offset) || offset < 0) throw new RangeError(`not an offset: ${offset}`);
+  if (!Number.isSafeInteger(limit) || limit < 0) throw new RangeError(`not a limit: ${limit}`);
 }

@@ -1,0 +1,67 @@
+/**
+ * What a driver answers, held against the contract. A driver may be somebody
+ * else's, without types, and it need not import our error classes: an error is
+ * known by its name.
+ */
+import {
+  BlobChangedError,
+  type BlobStat,
+  InvalidPathError,
+  maxSmallFile,
+  type OpenBlob,
+  PathNotFoundError,
+  StorageError,
+} from './storage-driver.js';
+
+/** The driver's error as the contract has it; one it does not have is a `StorageError`. */
+export function typed(error: unknown, path: string): Error {
+  if (
+    error instanceof StorageError ||
+    error instanceof PathNotFoundError ||
+    error instanceof BlobChangedError ||
+    error instanceof InvalidPathError
+  )
+    return error;
+  if (!(error instanceof Error)) return new StorageError('the driver failed', { cause: error });
+  switch (error.name) {
+    case 'PathNotFoundError':
+      return new PathNotFoundError(path);
+    case 'BlobChangedError':
+      return new BlobChangedError(error.message, { cause: error });
+    case 'InvalidPathError':
+      return new InvalidPathError(error.message, { cause: error });
+    default:
+      return new StorageError(error.message, { cause: error });
+  }
+}
+
+export function checkedStat<T extends BlobStat>(stat: T): T {
+  if (!Number.isSafeInteger(stat.size) || stat.size < 0 || typeof stat.version !== 'string')
+    throw new StorageError('the driver answered no size or no version');
+  return stat;
+}
+
+export async function checkedOpen(blob: OpenBlob): Promise<OpenBlob> {
+  if (typeof blob.reader?.read !== 'function') throw new StorageError('the driver answered no reader');
+  try {
+    return checkedStat(blob);
+  } catch (error) {
+    await blob.reader.close();
+    throw error;
+  }
+}
+
+export function checkedSmall(content: Uint8Array): Uint8Array {
+  if (!(content instanceof Uint8Array)) throw new StorageError('the driver answered no bytes');
+  if (content.byteLength > maxSmallFile)
+    throw new StorageError(
+      `a file of ${content.byteLength} bytes is no link: at most ${maxSmallFile} are read`,
+    );
+  return content;
+}
+
+export function checkedCount(count: number, length: number): number {
+  if (!Number.isSafeInteger(count) || count < 0 || count > length)
+    throw new StorageError(`the driver says it read ${count} of ${length} bytes`);
+  return count;
+}

@@ -1,0 +1,104 @@
+/**
+ * The few calls that the file driver makes of the operating system. Plain
+ * descriptors and not `FileHandle`s: a read costs less (measured, see
+ * `file-driver.ts`), and one that is forgotten is a leak and not a crash at
+ * the next garbage collection.
+ */
+import * as fs from 'node:fs';
+
+/** What a stat tells, to the nanosecond. */
+export type FileStat = fs.BigIntStats;
+
+/** Each rejects with Node's own error (`code`: `ENOENT`, …). */
+export interface FileSystem {
+  /** Opens a file for reading without ever waiting for one: a FIFO without a writer opens too. */
+  open(path: string): Promise<number>;
+  /** Opens a directory, and nothing else. */
+  openDirectory(path: string): Promise<number>;
+  fstat(fd: number): Promise<FileStat>;
+  stat(path: string): Promise<FileStat>;
+  /** Fills the front of `into` with at most `length` bytes from `position` on. */
+  read(fd: number, into: Uint8Array, length: number, position: number): Promise<number>;
+  /** Gives the descriptor back, whatever the file system says to that. */
+  close(fd: number): Promise<void>;
+  realpath(path: string): Promise<string>;
+  /**
+   * A path that leads to what is open there, wherever its name leads by now;
+   * `undefined` where the system has no such path.
+   */
+  pathOf(fd: number): string | undefined;
+  /** Where the file that `path` opened as `fd` really lies, all symlinks followed. */
+  realPathOf(fd: number, path: string): Promise<string>;
+}
+
+// Windows has neither of the last two.
+const readOnly = fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0) | (fs.constants.O_NOCTTY ?? 0);
+const readOnlyDirectory = readOnly | (fs.constants.O_DIRECTORY ?? 0);
+
+/** The machine's own file system. */
+export class NodeFileSystem implements FileSystem {
+  readonly #descriptors = fs.existsSync('/proc/self/fd') ? '/proc/self/fd/' : undefined;
+
+  open(path: string): Promise<number> {
+    return new Promise((resolve, reject) => {
+      fs.open(path, readOnly, (error, fd) => (error ? reject(error) : resolve(fd)));
+    });
+  }
+
+  openDirectory(path: string): Promise<number> {
+    return new Promise((resolve, reject) => {
+      fs.open(path, readOnlyDirectory, (error, fd) => (error ? reject(error) : resolve(fd)));
+    });
+  }
+
+  fstat(fd: number): Promise<FileStat> {
+    return new Promise((resolve, reject) => {
+      fs.fstat(fd, { bigint: true }, (error, stat) => (error ? reject(error) : resolve(stat)));
+    });
+  }
+
+  stat(path: string): Promise<FileStat> {
+    return new Promise((resolve, reject) => {
+      fs.stat(path, { bigint: true }, (error, stat) => (error ? reject(error) : resolve(stat)));
+    });
+  }
+
+  read(fd: number, into: Uint8Array, length: number, position: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      fs.read(fd, into, 0, length, position, (error, count) => (error ? reject(error) : resolve(count)));
+    });
+  }
+
+  close(fd: number): Promise<void> {
+    return new Promise((resolve) => {
+      // The descriptor is gone also when this fails, and of a file that was
+      // only read nothing can be lost.
+      fs.close(fd, () => resolve());
+    });
+  }
+
+  realpath(path: string): Promise<string> {
+    return new Promise((resolve, reject) => {
+      fs.realpath.native(path, (error, real) => (error ? reject(error) : resolve(real)));
+    });
+  }
+
+  pathOf(fd: number): string | undefined {
+    return this.#descriptors && `${this.#descriptors}${fd}`;
+  }
+
+  realPathOf(fd: number, path: string): Promise<string> {
+    const open = this.pathOf(fd);
+    // By name only where there is no other way: the name may lead elsewhere by now.
+    if (open === undefined) return this.realpath(path);
+    return new Promise((resolve, reject) => {
+      // Not `realpath`, which fails for a file that was deleted meanwhile.
+      fs.readlink(open, (error, real) => (error ? reject(error) : resolve(real)));
+    });
+  }
+}
+
+/** Node's code of a failed call, `undefined` for any other error. */
+export function codeOf(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}

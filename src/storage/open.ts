@@ -1,0 +1,90 @@
+/** From the storage URL of the configuration to the driver; only that driver's code is loaded. */
+import { fileURLToPath } from 'node:url';
+import { GuardedDriver } from './guarded-driver.js';
+import type { StorageDriver } from './storage-driver.js';
+import { StorageUrlError } from './storage-url-error.js';
+
+export interface StorageOptions {
+  /** Milliseconds that one operation of the driver may take. */
+  readonly timeoutMs: number;
+}
+
+/**
+ * Opens the storage that the URL names:
+ *
+ * - `file:///absolute/path`, with `?new=true` for a registry nobody has pushed to yet;
+ * - `module:./driver.js?…`, a driver of the user's own (see `module-driver.ts`).
+ *
+ * Throws `StorageUrlError`, in one line that names no value of the query,
+ * which may be a secret. Whether the storage is there is for `check` to say.
+ */
+export async function openStorage(url: string, options: StorageOptions): Promise<StorageDriver> {
+  return new GuardedDriver(await openDriver(url, options), options.timeoutMs);
+}
+
+/** The URL for a log line: the values of a module's query may be secrets and are left out. */
+export function describeStorage(url: string): string {
+  const scheme = schemeOf(url);
+  if (scheme === 'file') return url;
+  if (scheme !== 'module') return `${scheme}:…`;
+  const { location, query } = split(url);
+  const names = [...new Set(new URLSearchParams(query).keys())].map((name) => `${name}=…`);
+  return names.length === 0 ? location : `${location}?${names.join('&')}`;
+}
+
+async function openDriver(url: string, { timeoutMs }: StorageOptions): Promise<StorageDriver> {
+  const scheme = schemeOf(url);
+  switch (scheme) {
+    case 'file': {
+      const { root, allowEmpty } = parseFileUrl(url);
+      const { FileDriver } = await import('./file-driver.js');
+      return new FileDriver({ root, allowEmpty, timeoutMs });
+    }
+    case 'module': {
+      const { location, query } = split(url);
+      const { openModule } = await import('./module-driver.js');
+      return openModule(location.slice('module:'.length), new URLSearchParams(query), timeoutMs);
+    }
+    default:
+      throw new StorageUrlError(
+        scheme === ''
+          ? 'the storage is no URL: write file:///absolute/path or module:./driver.js'
+          : `unknown storage scheme ${scheme}: (known are file: and module:)`,
+      );
+  }
+}
+
+function parseFileUrl(url: string): { root: string; allowEmpty: boolean } {
+  const { location, query } = split(url);
+  if (!/^file:\/\/\//i.test(location) || location.includes('#'))
+    throw new StorageUrlError('a file storage is written file:///absolute/path, without host or fragment');
+  let root: string;
+  try {
+    root = fileURLToPath(location);
+  } catch (error) {
+    throw new StorageUrlError('the path of the file storage is not well encoded', { cause: error });
+  }
+  if (root.includes('\0')) throw new StorageUrlError('the path of the file storage contains a NUL');
+  return { root: root.length > 1 ? root.replace(/\/+$/, '') || '/' : root, allowEmpty: parseNew(query) };
+}
+
+function parseNew(query: string): boolean {
+  const parameters = new URLSearchParams(query);
+  for (const name of parameters.keys())
+    if (name !== 'new') throw new StorageUrlError(`a file storage has no parameter ${JSON.stringify(name)}`);
+  const values = parameters.getAll('new');
+  if (values.length > 1 || !['true', 'false', undefined].includes(values[0]))
+    throw new StorageUrlError('the parameter new of a file storage is true or false');
+  return values[0] === 'true';
+}
+
+function schemeOf(url: string): string {
+  return /^([a-z][a-z0-9+.-]*):/i.exec(url)?.[1]?.toLowerCase() ?? '';
+}
+
+function split(url: string): { location: string; query: string } {
+  const mark = url.indexOf('?');
+  return mark < 0
+    ? { location: url, query: '' }
+    : { location: url.slice(0, mark), query: url.slice(mark + 1) };
+}

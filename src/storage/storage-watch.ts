@@ -1,0 +1,67 @@
+/**
+ * Looks after a storage that is not there: at start until it was first seen,
+ * later whenever its last operation failed, so that the word about it is true
+ * although nobody asks for a layer.
+ */
+import type { StorageDriver } from './storage-driver.js';
+
+export interface StorageWatchOptions {
+  /** How the last operation of the storage ended; while it is up nothing is asked. */
+  readonly isUp: () => boolean;
+  /** The storage is there and holds a registry. */
+  readonly onSeen: () => void;
+  /** The storage is not there; told once for each outage. */
+  readonly onAbsent: (error: unknown) => void;
+  /** Milliseconds from one look to the next. */
+  readonly intervalMs: number;
+}
+
+export class StorageWatch {
+  readonly #driver: StorageDriver;
+  readonly #options: StorageWatchOptions;
+  readonly #closing = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+  #told = false;
+
+  constructor(driver: StorageDriver, options: StorageWatchOptions) {
+    this.#driver = driver;
+    this.#options = options;
+  }
+
+  /** Looks for the first time, and from then on by itself. Resolves when the first look is over. */
+  async start(): Promise<void> {
+    await this.#look();
+    this.#schedule();
+  }
+
+  /** Looks no more. Idempotent. */
+  close(): void {
+    this.#closing.abort();
+    clearTimeout(this.#timer);
+  }
+
+  #schedule(): void {
+    if (this.#closing.signal.aborted) return;
+    this.#timer = setTimeout(async () => {
+      if (this.#options.isUp()) this.#told = false;
+      else await this.#look();
+      this.#schedule();
+    }, this.#options.intervalMs);
+    this.#timer.unref();
+  }
+
+  // The driver's own deadline bounds it.
+  async #look(): Promise<void> {
+    try {
+      await this.#driver.check(this.#closing.signal);
+    } catch (error) {
+      if (this.#told || this.#closing.signal.aborted) return;
+      this.#told = true;
+      this.#options.onAbsent(error);
+      return;
+    }
+    if (this.#closing.signal.aborted) return;
+    this.#told = false;
+    this.#options.onSeen();
+  }
+}
