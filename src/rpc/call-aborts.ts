@@ -1,0 +1,45 @@
+/**
+ * Why a call was given up before its answer: the reasons that its signal is
+ * aborted with. None of them is sent as a status by us; the transport tells
+ * the client. `code` is what the call's record says.
+ */
+export abstract class CallAbortedError extends Error {
+  /** The status by name that the call is recorded with. */
+  abstract readonly code: 'CANCELLED' | 'DEADLINE_EXCEEDED' | 'RESOURCE_EXHAUSTED' | 'UNAVAILABLE';
+}
+
+/** The client cancelled, or its connection went away. */
+export class CallCancelledError extends CallAbortedError {
+  override readonly name = 'CallCancelledError';
+  readonly code = 'CANCELLED';
+  constructor() {
+    super('the client cancelled the call');
+  }
+}
+
+/** The client's deadline has passed. */
+export class CallDeadlineError extends CallAbortedError {
+  override readonly name = 'CallDeadlineError';
+  readonly code = 'DEADLINE_EXCEEDED';
+  constructor() {
+    super("the call's deadline has passed");
+  }
+}
+
+/** Rule 17: the client took no data for the stall timeout. */
+export class ClientStalledError extends CallAbortedError {
+  override readonly name = 'CLIENT_STALLED';
+  readonly code = 'RESOURCE_EXHAUSTED';
+  constructor(timeoutMs: number) {
+    super(`the client took no data for ${timeoutMs} ms`);
+  }
+}
+
+/** The server was stopped and did not wait any longer. */
+export class ServerCutError extends CallAbortedError {
+  override readonly name = 'ServerCutError';
+  readonly code = 'UNAVAILABLE';
+  constructor() {
+    super('the server was stopped');
+  }
+}

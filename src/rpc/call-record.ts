@@ -1,0 +1,19 @@
+import { status } from '@grpc/grpc-js';
+import { LayerError } from '../layer/errors.js';
+import type { RunningCall } from './running-call.js';
+import type { RpcStatus } from './status.js';
+
+/**
+ * What the record of a failed call says: the status by name, and the error.
+ * Of a call that was given up it is the reason for that, whatever the work
+ * made of its aborted signal; a defect stays a defect.
+ */
+export function recordOf(error: unknown, sent: RpcStatus, call: RunningCall): [code: string, error: unknown] {
+  const reason = call.abortReason;
+  if (reason === undefined) return [status[sent.code], error];
+  const followsFromAbort =
+    error === reason ||
+    error instanceof LayerError ||
+    (error instanceof Error && (error.name === 'AbortError' || error.cause === reason));
+  return followsFromAbort ? [reason.code, reason] : [status[sent.code], error];
+}

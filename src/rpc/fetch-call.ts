@@ -1,0 +1,38 @@
+import { type handleServerStreamingCall, status } from '@grpc/grpc-js';
+import type { FetchRequest } from '../gen/layercache/v1/layer_cache.js';
+import type { BufferPool } from './buffer-pool.js';
+import { recordOf } from './call-record.js';
+import type { CallsInFlight } from './calls-in-flight.js';
+import { FetchStream } from './fetch-stream.js';
+import type { RunningCall } from './running-call.js';
+import type { StallWatch } from './stall-watch.js';
+import { statusOf } from './status.js';
+
+/** What Fetch does: it opens a layer and sends it; what it throws becomes the status. */
+export type FetchWork = (request: FetchRequest, call: RunningCall, stream: FetchStream) => Promise<void>;
+
+/** A grpc-js handler that runs the work as an observed call, over messages that are encoded already. */
+export function fetchCall(
+  calls: CallsInFlight,
+  pool: BufferPool,
+  stallWatch: StallWatch,
+  work: FetchWork,
+): handleServerStreamingCall<FetchRequest, Buffer> {
+  return async (grpcCall) => {
+    const call = calls.begin('Fetch', grpcCall);
+    const stream = new FetchStream(grpcCall, call, pool, stallWatch);
+    grpcCall.once('cancelled', () => stream.over());
+    call.armDeadline();
+    try {
+      await call.observed.run(() => work(grpcCall.request, call, stream));
+      grpcCall.end();
+      call.answer(status[status.OK], undefined);
+    } catch (error) {
+      const sent = statusOf(error);
+      // The transport has told the client, or is about to; a second status would end its wait for the first.
+      if (call.abortReason === undefined) grpcCall.emit('error', sent);
+      call.answer(...recordOf(error, sent, call));
+    }
+    stream.settle();
+  };
+}

@@ -1,0 +1,161 @@
+/** The nine RPCs: each parses its request, calls one method and shapes the answer. */
+import type { UntypedHandleCall } from '@grpc/grpc-js';
+import type {
+  AddRequest,
+  AddResponse,
+  ContainsRequest,
+  ContainsResponse,
+  ExistsRequest,
+  ExistsResponse,
+  FindMissingRequest,
+  FindMissingResponse,
+  GetMetaRequest,
+  GetMetaResponse,
+  LayerCacheServiceService,
+  RemoveRequest,
+  RemoveResponse,
+  SetMetaRequest,
+  SetMetaResponse,
+  StatRequest,
+  StatResponse,
+} from '../gen/layercache/v1/layer_cache.js';
+import type { CallOptions, LayerService } from '../layer/layer-service.js';
+import type { Digest } from '../reference/digest.js';
+import type { RepositoryName } from '../reference/repository-name.js';
+import type { BufferPool } from './buffer-pool.js';
+import type { CallsInFlight } from './calls-in-flight.js';
+import { fetchCall } from './fetch-call.js';
+import {
+  parseChunkSize,
+  parseDigestField,
+  parseDigests,
+  parseMaxAge,
+  parseMeta,
+  parseRange,
+  parseRepository,
+} from './request.js';
+import type { RunningCall } from './running-call.js';
+import type { StallWatch } from './stall-watch.js';
+import { unaryCall } from './unary-call.js';
+import { wireSource } from './wire-source.js';
+
+/** What the handlers ask about layers. */
+export interface Layers extends Pick<LayerService, 'exists' | 'stat' | 'fetch'> {
+  findMissing(
+    repository: RepositoryName,
+    digests: readonly Digest[],
+    options: CallOptions,
+  ): Promise<readonly Digest[]>;
+}
+
+/** What the handlers ask about the cache itself. */
+export interface LayerInfo {
+  contains(repository: RepositoryName, digest: Digest, signal: AbortSignal): Promise<boolean>;
+  add(repository: RepositoryName, digest: Digest, signal: AbortSignal): Promise<void>;
+  meta(digest: Digest, signal: AbortSignal): Promise<{ readonly path: string; readonly length: number }>;
+  setMeta(
+    digest: Digest,
+    meta: { readonly path: string; readonly length: number },
+    signal: AbortSignal,
+  ): Promise<void>;
+  remove(repository: RepositoryName, digest: Digest, signal: AbortSignal): Promise<void>;
+}
+
+export interface HandlerParts {
+  readonly layers: Layers;
+  readonly info: LayerInfo;
+  readonly calls: CallsInFlight;
+  readonly pool: BufferPool;
+  readonly stallWatch: StallWatch;
+  /** Bytes in a chunk when the client leaves it to us. */
+  readonly chunkSize: number;
+}
+
+export type Handlers = Record<keyof typeof LayerCacheServiceService, UntypedHandleCall>;
+
+export function handlers(parts: HandlerParts): Handlers {
+  const { layers, info, calls } = parts;
+  return {
+    exists: unaryCall<ExistsRequest, ExistsResponse>('Exists', calls, async (request, call) => {
+      const { repository, digest } = named(request, call);
+      const maxAge = parseMaxAge(request.maxAge);
+      const { exists, source } = await layers.exists(repository, digest, { signal: call.signal, maxAge });
+      call.observed.source = source;
+      return { exists, source: wireSource(source) };
+    }),
+
+    stat: unaryCall<StatRequest, StatResponse>('Stat', calls, async (request, call) => {
+      const { repository, digest } = named(request, call);
+      const maxAge = parseMaxAge(request.maxAge);
+      const stat = await layers.stat(repository, digest, { signal: call.signal, maxAge });
+      call.observed.source = stat.source;
+      return { digest: stat.digest, length: BigInt(stat.length), source: wireSource(stat.source) };
+    }),
+
+    findMissing: unaryCall<FindMissingRequest, FindMissingResponse>(
+      'FindMissing',
+      calls,
+      async (request, call) => {
+        const repository = parseRepository(request.repository);
+        call.observed.repository = repository;
+        const digests = parseDigests(request.digests);
+        const maxAge = parseMaxAge(request.maxAge);
+        const missing = await layers.findMissing(repository, digests, { signal: call.signal, maxAge });
+        return { missingDigests: [...missing] };
+      },
+    ),
+
+    fetch: fetchCall(calls, parts.pool, parts.stallWatch, async (request, call, stream) => {
+      const { repository, digest } = named(request, call);
+      const range = parseRange(request);
+      const chunkSize = parseChunkSize(request.chunkSize, parts.chunkSize);
+      const maxAge = parseMaxAge(request.maxAge);
+      const layer = await layers.fetch(repository, digest, range, { signal: call.signal, maxAge });
+      call.observed.source = layer.source;
+      await stream.send(layer, chunkSize);
+    }),
+
+    contains: unaryCall<ContainsRequest, ContainsResponse>('Contains', calls, async (request, call) => {
+      const { repository, digest } = named(request, call);
+      return { contains: await info.contains(repository, digest, call.signal) };
+    }),
+
+    add: unaryCall<AddRequest, AddResponse>('Add', calls, async (request, call) => {
+      const { repository, digest } = named(request, call);
+      await info.add(repository, digest, call.signal);
+      return {};
+    }),
+
+    getMeta: unaryCall<GetMetaRequest, GetMetaResponse>('GetMeta', calls, async (request, call) => {
+      const digest = parseDigestField(request.digest);
+      call.observed.digest = digest;
+      const { path, length } = await info.meta(digest, call.signal);
+      return { meta: { path, length: BigInt(length) } };
+    }),
+
+    setMeta: unaryCall<SetMetaRequest, SetMetaResponse>('SetMeta', calls, async (request, call) => {
+      const digest = parseDigestField(request.digest);
+      call.observed.digest = digest;
+      await info.setMeta(digest, parseMeta(request.meta), call.signal);
+      return {};
+    }),
+
+    remove: unaryCall<RemoveRequest, RemoveResponse>('Remove', calls, async (request, call) => {
+      const { repository, digest } = named(request, call);
+      await info.remove(repository, digest, call.signal);
+      return {};
+    }),
+  };
+}
+
+/** The layer that a request names, noted for the call's record as far as it has the grammar. */
+function named(
+  request: { readonly repository: string; readonly digest: string },
+  call: RunningCall,
+): { repository: RepositoryName; digest: Digest } {
+  const repository = parseRepository(request.repository);
+  call.observed.repository = repository;
+  const digest = parseDigestField(request.digest);
+  call.observed.digest = digest;
+  return { repository, digest };
+}

@@ -1,0 +1,182 @@
+import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
+import { LayerCacheServiceService } from '../gen/layercache/v1/layer_cache.js';
+import { BufferPool } from './buffer-pool.js';
+import { ServerCutError } from './call-aborts.js';
+import type { CallObserver } from './call-observer.js';
+import { CallsInFlight } from './calls-in-flight.js';
+import { handlers, type LayerInfo, type Layers } from './handlers.js';
+import { Health } from './health.js';
+import { addReflection } from './reflection.js';
+import { StallWatch } from './stall-watch.js';
+
+export interface RpcServerSettings {
+  /** Rule 17: milliseconds without a completed write after which a stream is reset. */
+  readonly stallTimeoutMs: number;
+  /** Bytes in a chunk when the client leaves it to us. */
+  readonly chunkSize: number;
+  /** The most bytes of stream buffers kept for later. */
+  readonly maxIdleBufferBytes: number;
+  /** Rule 17: milliseconds after which a connection is renewed. */
+  readonly connectionAgeMs: number;
+  /** Milliseconds after which a silent connection is pinged, and how long it may take to answer. */
+  readonly keepaliveTimeMs: number;
+  readonly keepaliveTimeoutMs: number;
+}
+
+export const defaultRpcServerSettings: RpcServerSettings = {
+  stallTimeoutMs: 60_000,
+  chunkSize: 256 << 10,
+  maxIdleBufferBytes: 32 << 20,
+  connectionAgeMs: 30 * 60_000,
+  keepaliveTimeMs: 60_000,
+  keepaliveTimeoutMs: 20_000,
+};
+
+export interface RpcServerParts {
+  readonly layers: Layers;
+  readonly info: LayerInfo;
+  readonly observer: CallObserver;
+  readonly settings: RpcServerSettings;
+}
+
+/** The service's full name, as health and reflection know it. */
+export const serviceName = 'layercache.v1.LayerCacheService';
+
+const maxReceivedMessage = 1 << 20;
+const maxSentMessage = 4 << 20;
+
+// grpc-js takes this number as "without limit".
+const unlimited = 2 ** 31 - 1;
+
+// How long a drain and a cut wait for what follows from an answer or an abort:
+// the transport's last frames, a layer's close.
+const settleMs = 500;
+
+/**
+ * The gRPC server: the nine RPCs, health and reflection. Not serving until
+ * `setServing(true)`; calls are answered all the same.
+ */
+export class RpcServer {
+  readonly #server: Server;
+  readonly #calls: CallsInFlight;
+  readonly #health: Health;
+  readonly #bound: string[] = [];
+  readonly #cutAsked = Promise.withResolvers<void>();
+  #drained: Promise<void> | undefined;
+
+  constructor({ layers, info, observer, settings }: RpcServerParts) {
+    this.#server = new Server(serverOptions(settings));
+    this.#calls = new CallsInFlight(observer);
+    this.#health = new Health(serviceName);
+    const pool = new BufferPool(settings.maxIdleBufferBytes);
+    const stallWatch = new StallWatch(settings.stallTimeoutMs);
+    this.#server.addService(
+      // Fetch's messages come encoded.
+      {
+        ...LayerCacheServiceService,
+        fetch: { ...LayerCacheServiceService.fetch, responseSerialize: (message: Buffer) => message },
+      },
+      handlers({ layers, info, calls: this.#calls, pool, stallWatch, chunkSize: settings.chunkSize }),
+    );
+    this.#health.addToServer(this.#server);
+    addReflection(this.#server, [serviceName, 'grpc.health.v1.Health']);
+  }
+
+  /** Listens on `host:port` and resolves with the port, chosen by the system for 0. Rejects with a `ListenError`. */
+  listen(address: string): Promise<number> {
+    return new Promise((resolve, reject) => {
+      const refuse = (cause: Error): void => reject(new ListenError(address, cause));
+      try {
+        this.#server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
+          if (error !== null) return refuse(error);
+          this.#bound.push(address.replace(/:0$/, `:${port}`));
+          resolve(port);
+        });
+      } catch (error) {
+        refuse(error instanceof Error ? error : new Error(String(error)));
+      }
+    });
+  }
+
+  /** What health says, of the server and of its service. */
+  setServing(serving: boolean): void {
+    this.#health.setServing(serving && this.#drained === undefined);
+  }
+
+  /**
+   * Stops: not serving, no new connections, clients told to go elsewhere; calls
+   * that have begun finish within `timeoutMs`, then the rest is cut. Idle
+   * connections and watchers of health are not waited for. Never rejects.
+   */
+  drain(timeoutMs: number): Promise<void> {
+    this.#drained ??= this.#drain(timeoutMs);
+    return this.#drained;
+  }
+
+  /** Ends everything now; a drain under way resolves. */
+  cut(): Promise<void> {
+    this.#cutAsked.resolve();
+    return this.drain(0);
+  }
+
+  async #drain(timeoutMs: number): Promise<void> {
+    this.#health.setServing(false);
+    // Its callback would wait for idle connections too, and comes late after force.
+    this.#server.tryShutdown(() => {});
+    await this.#unlessCut(this.#calls.answered(), timeoutMs);
+    await this.#unlessCut(this.#calls.over(), settleMs);
+    await this.#force();
+  }
+
+  async #force(): Promise<void> {
+    this.#calls.abortAll(new ServerCutError());
+    // Without channelz only a port's own drain reaches its connections.
+    for (const address of this.#bound) this.#server.drain(address, 0);
+    this.#server.forceShutdown();
+    await settled(this.#calls.answered(), settleMs);
+    // The connections go down in timers of their own.
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+
+  #unlessCut(done: Promise<void>, timeoutMs: number): Promise<void> {
+    return settled(Promise.race([done, this.#cutAsked.promise]), timeoutMs);
+  }
+}
+
+/** The address cannot be listened on: in use, unknown, not allowed. */
+export class ListenError extends Error {
+  override readonly name = 'ListenError';
+  constructor(address: string, cause: Error) {
+    super(`cannot listen on ${address}: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+// The library folds what the system said into a sentence of its own.
+function reasonOf(error: Error): string {
+  if (error.message.includes('EADDRINUSE')) return 'the address is in use';
+  if (error.message.includes('EACCES')) return 'permission denied';
+  if (error.message.includes('EADDRNOTAVAIL')) return 'this machine does not have that address';
+  return error.message;
+}
+
+function serverOptions(settings: RpcServerSettings): ServerOptions {
+  return {
+    'grpc.max_receive_message_length': maxReceivedMessage,
+    'grpc.max_send_message_length': maxSentMessage,
+    'grpc.keepalive_time_ms': settings.keepaliveTimeMs,
+    'grpc.keepalive_timeout_ms': settings.keepaliveTimeoutMs,
+    'grpc.keepalive_permit_without_calls': 1,
+    'grpc.max_connection_age_ms': settings.connectionAgeMs,
+    'grpc.max_connection_age_grace_ms': unlimited,
+    // Nobody here reads channelz, and it counts every message.
+    'grpc.enable_channelz': 0,
+  };
+}
+
+/** Resolves when `done` does, or after `timeoutMs`. */
+async function settled(done: Promise<void>, timeoutMs: number): Promise<void> {
+  const timeout = Promise.withResolvers<void>();
+  const timer = setTimeout(timeout.resolve, timeoutMs);
+  await Promise.race([done, timeout.promise]);
+  clearTimeout(timer);
+}

@@ -1,0 +1,68 @@
+/**
+ * Rule 17: finds the streams on which no write completes. One timer looks at
+ * all of them, a few times per timeout and only while there are any, so a
+ * stall is told between one timeout and a quarter more.
+ */
+export class StallWatch {
+  readonly timeoutMs: number;
+  readonly #streams = new Set<WatchedStream>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(timeoutMs: number) {
+    this.timeoutMs = timeoutMs;
+  }
+
+  /** Watches a stream until it stalls or is let go; `onStall` is called at most once. */
+  watch(onStall: () => void): WatchedStream {
+    const stream = new WatchedStream(onStall);
+    this.#streams.add(stream);
+    if (this.#timer === undefined) {
+      this.#timer = setInterval(this.#look, Math.max(1, this.timeoutMs / 4));
+      this.#timer.unref();
+    }
+    return stream;
+  }
+
+  /** Stops watching. Idempotent. */
+  letGo(stream: WatchedStream): void {
+    this.#streams.delete(stream);
+    if (this.#streams.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  readonly #look = (): void => {
+    const before = performance.now() - this.timeoutMs;
+    for (const stream of this.#streams) {
+      if (stream.since > before) continue;
+      this.letGo(stream);
+      stream.onStall();
+    }
+  };
+}
+
+/** A stream under watch. */
+export class WatchedStream {
+  readonly onStall: () => void;
+  /** When the write under way began, on the monotonic clock; `Infinity` while there is none. */
+  since = Number.POSITIVE_INFINITY;
+
+  constructor(onStall: () => void) {
+    this.onStall = onStall;
+  }
+
+  /** A write has begun. */
+  began(): void {
+    this.since = performance.now();
+  }
+
+  /** The write has completed. */
+  completed(): void {
+    this.since = Number.POSITIVE_INFINITY;
+  }
+
+  /** Whether a write is under way. */
+  get writing(): boolean {
+    return this.since !== Number.POSITIVE_INFINITY;
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * Errors become statuses here and nowhere else. Every error that our code
+ * decides carries `google.rpc.Status` details in `grpc-status-details-bin`.
+ * What is not one of our errors is a defect: INTERNAL, with a message of its
+ * own that tells nothing from inside.
+ */
+import { Metadata, status } from '@grpc/grpc-js';
+import type { Any } from '../gen/google/protobuf/any.js';
+import { BadRequest, ErrorInfo, RetryInfo } from '../gen/google/rpc/error_details.js';
+import { Status } from '../gen/google/rpc/status.js';
+import { DigestFailedError, InvalidInputError, LayerError, type Reason } from '../layer/errors.js';
+
+/** A status as grpc-js sends it. */
+export interface RpcStatus {
+  readonly code: status;
+  readonly details: string;
+  readonly metadata: Metadata;
+}
+
+/** `ErrorInfo.domain` of every error of ours. */
+export const errorDomain = 'layercache';
+
+/** How long a client should wait before it tries again after a transient fault. */
+const retryDelaySeconds = 1n;
+
+const codes: Readonly<Record<Reason, status>> = {
+  REPOSITORY_INVALID: status.INVALID_ARGUMENT,
+  DIGEST_INVALID: status.INVALID_ARGUMENT,
+  META_INVALID: status.INVALID_ARGUMENT,
+  RANGE_INVALID: status.INVALID_ARGUMENT,
+  MAX_AGE_INVALID: status.INVALID_ARGUMENT,
+  TOO_MANY_DIGESTS: status.INVALID_ARGUMENT,
+  NO_DIGESTS: status.INVALID_ARGUMENT,
+  LAYER_UNKNOWN: status.NOT_FOUND,
+  META_UNKNOWN: status.NOT_FOUND,
+  OFFSET_BEYOND_END: status.OUT_OF_RANGE,
+  LAYER_UNVERIFIED: status.FAILED_PRECONDITION,
+  META_UNVERIFIED: status.FAILED_PRECONDITION,
+  BLOB_TRUNCATED: status.DATA_LOSS,
+  BLOB_CORRUPT: status.DATA_LOSS,
+  LINK_CORRUPT: status.DATA_LOSS,
+  CACHE_UNAVAILABLE: status.UNAVAILABLE,
+  STORAGE_UNAVAILABLE: status.UNAVAILABLE,
+};
+
+/** The status that a client gets for what was thrown. */
+export function statusOf(error: unknown): RpcStatus {
+  if (error instanceof DigestFailedError) return layerStatus(error.cause, { digest: error.digest });
+  if (error instanceof LayerError) return layerStatus(error, {});
+  return richStatus(status.INTERNAL, 'internal error', [errorInfo('INTERNAL', {})]);
+}
+
+function layerStatus(error: LayerError, metadata: Record<string, string>): RpcStatus {
+  const code = codes[error.reason];
+  const details = [errorInfo(error.reason, metadata)];
+  if (error instanceof InvalidInputError) details.push(badRequest(error));
+  if (code === status.UNAVAILABLE) details.push(retryInfo());
+  return richStatus(code, error.message, details);
+}
+
+function richStatus(code: status, message: string, details: Any[]): RpcStatus {
+  const metadata = new Metadata();
+  metadata.set('grpc-status-details-bin', Buffer.from(Status.encode({ code, message, details }).finish()));
+  return { code, details: message, metadata };
+}
+
+function errorInfo(reason: Reason | 'INTERNAL', metadata: Record<string, string>): Any {
+  return packed('google.rpc.ErrorInfo', ErrorInfo.encode({ reason, domain: errorDomain, metadata }).finish());
+}
+
+function badRequest(error: InvalidInputError): Any {
+  const violation = {
+    field: error.field,
+    description: error.message,
+    reason: error.reason,
+    localizedMessage: undefined,
+  };
+  return packed('google.rpc.BadRequest', BadRequest.encode({ fieldViolations: [violation] }).finish());
+}
+
+function retryInfo(): Any {
+  const retryDelay = { seconds: retryDelaySeconds, nanos: 0 };
+  return packed('google.rpc.RetryInfo', RetryInfo.encode({ retryDelay }).finish());
+}
+
+function packed(type: string, value: Uint8Array): Any {
+  return { typeUrl: `type.googleapis.com/${type}`, value: Buffer.from(value) };
+}

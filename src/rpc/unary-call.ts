@@ -1,0 +1,29 @@
+import { type handleUnaryCall, status } from '@grpc/grpc-js';
+import { recordOf } from './call-record.js';
+import type { CallsInFlight } from './calls-in-flight.js';
+import type { RunningCall } from './running-call.js';
+import { statusOf } from './status.js';
+
+/** What a unary RPC does; what it throws becomes the status. */
+export type UnaryWork<Request, Response> = (request: Request, call: RunningCall) => Promise<Response>;
+
+/** A grpc-js handler that runs the work as an observed call with a signal of its own. */
+export function unaryCall<Request, Response>(
+  method: string,
+  calls: CallsInFlight,
+  work: UnaryWork<Request, Response>,
+): handleUnaryCall<Request, Response> {
+  return async (grpcCall, callback) => {
+    const call = calls.begin(method, grpcCall);
+    try {
+      const response = await call.observed.run(() => work(grpcCall.request, call));
+      callback(null, response);
+      call.answer(call.abortReason?.code ?? status[status.OK], call.abortReason);
+    } catch (error) {
+      const sent = statusOf(error);
+      // Without effect if the transport has already told the client.
+      callback(sent);
+      call.answer(...recordOf(error, sent, call));
+    }
+  };
+}
