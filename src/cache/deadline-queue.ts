@@ -77,6 +77,6 @@ export class DeadlineQueue<T> {
       first = this.#first;
     }
     clearTimeout(this.#timer);
-    this.#timer = first && setTimeout(this.#due, first.at - performance.now());
+    this.#timer = first && setTimeout(this.#due, Math.max(1, first.at - performance.now()));
   };
 }
