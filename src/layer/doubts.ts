@@ -4,7 +4,7 @@ import type { RepositoryName } from '../reference/repository-name.js';
 import { layerKey } from './layer-key.js';
 
 /** How many doubted memberships are remembered; the oldest is believed again beyond. */
-const maxDoubts = 100_000;
+const maxDoubts = 10_000;
 
 /**
  * Rule 12: memberships whose eviction the cache refused or did not answer. They

@@ -2,8 +2,10 @@ import { LRUCache } from 'lru-cache';
 import type { Digest } from '../reference/digest.js';
 import type { BlobStat } from '../storage/storage-driver.js';
 
-/** How many digests each kind of verdict remembers; forgetting one costs a hashing. */
-const maxVerdicts = 100_000;
+/** How many digests are remembered as verified; forgetting one costs a hashing. */
+const maxVerified = 100_000;
+/** How many are remembered as suspect, of each kind. */
+const maxSuspects = 10_000;
 
 interface Condemnation extends BlobStat {
   /** When the hash disagreed, on the flights' count. */
@@ -23,9 +25,9 @@ interface Condemnation extends BlobStat {
  * is not written, until a whole reading of the blob has hashed right.
  */
 export class Verdicts {
-  readonly #verified = new LRUCache<Digest, BlobStat>({ max: maxVerdicts });
-  readonly #corrupt = new LRUCache<Digest, Condemnation>({ max: maxVerdicts });
-  readonly #disputed = new LRUCache<Digest, true>({ max: maxVerdicts });
+  readonly #verified = new LRUCache<Digest, BlobStat>({ max: maxVerified });
+  readonly #corrupt = new LRUCache<Digest, Condemnation>({ max: maxSuspects });
+  readonly #disputed = new LRUCache<Digest, true>({ max: maxSuspects });
 
   isVerified(digest: Digest, blob: BlobStat): boolean {
     const known = this.#verified.get(digest);

@@ -1,0 +1,278 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { StorageUnavailableError, UnverifiedError } from '../../src/layer/errors.js';
+import { blobPath, linkPath } from '../../src/reference/layout.js';
+import { StorageError } from '../../src/storage/storage-driver.js';
+import { anyAge, digestFor, LayerWorld, now, repositoryNamed, settled } from '../parts/layer-world.js';
+
+let world: LayerWorld;
+beforeEach(() => {
+  world = new LayerWorld();
+});
+
+const exists = (digest: ReturnType<typeof digestFor>, options = anyAge()) =>
+  world.layers.exists(world.repository, digest, options);
+
+describe('one flight', () => {
+  it('rule 12: every call that misses shares the lookup, whichever RPC it is, and it writes back once', async () => {
+    const digest = world.push('layer');
+    const link = world.driver.gates.hold('readSmall');
+    const calls = [
+      exists(digest),
+      world.layers.stat(world.repository, digest, anyAge()),
+      world.fetch(digest).then(async (layer) => await layer.close()),
+      world.layers.findMissing(world.repository, [digest], anyAge()),
+    ];
+    await link.reached;
+    await settled();
+    link.open();
+    await Promise.all(calls);
+    expect(world.driver.count('readSmall')).toBe(1);
+    expect(world.driver.count('stat')).toBe(1);
+    expect(world.cache.count('record')).toBe(1);
+  });
+
+  it('rule 12: layers of the same digest in two repositories do not share', async () => {
+    const other = repositoryNamed('library/application');
+    const digest = world.push('layer');
+    const link = world.driver.gates.hold('readSmall');
+    const first = exists(digest);
+    await link.reached;
+    expect(await world.layers.exists(other, digest, anyAge())).toMatchObject({ exists: false });
+    link.open();
+    expect(await first).toMatchObject({ exists: true });
+  });
+
+  it('rule 12: a push that ends during a flight: its no is not for who came later', async () => {
+    const digest = digestFor('layer');
+    const link = world.driver.gates.hold('readSmall');
+    const early = exists(digest);
+    await link.reached;
+    world.push('layer');
+    const late = exists(digest);
+    await settled();
+    expect(world.driver.count('readSmall')).toBe(1);
+    link.open();
+    expect(await early).toMatchObject({ exists: false });
+    expect(await late).toMatchObject({ exists: true });
+    expect(world.driver.count('readSmall')).toBe(2);
+  });
+
+  it('rule 12: its yes is for who came later too', async () => {
+    const digest = world.push('layer');
+    const link = world.driver.gates.hold('readSmall');
+    const early = exists(digest);
+    await link.reached;
+    const late = exists(digest);
+    await settled();
+    link.open();
+    expect(await Promise.all([early, late])).toMatchObject([{ exists: true }, { exists: true }]);
+    expect(world.driver.count('readSmall')).toBe(1);
+  });
+
+  it('rule 12: late callers with max_age share one next flight, and Add is one of them', async () => {
+    const digest = world.push('layer');
+    const link = world.driver.gates.hold('readSmall');
+    const early = exists(digest);
+    await link.reached;
+    const late = [
+      exists(digest, now()),
+      exists(digest, now()),
+      world.info.add(world.repository, digest, now().signal),
+    ];
+    await settled();
+    expect(world.driver.count('readSmall')).toBe(1);
+    world.unlink(digest);
+    link.open();
+    expect(await early).toMatchObject({ exists: true });
+    expect(await Promise.allSettled(late)).toMatchObject([
+      { value: { exists: false } },
+      { value: { exists: false } },
+      { reason: expect.any(UnverifiedError) },
+    ]);
+    expect(world.driver.count('readSmall')).toBe(2);
+  });
+
+  it('rule 12: its UNAVAILABLE is everyone’s, its DATA_LOSS only theirs who were there', async () => {
+    const digest = world.push('layer');
+    world.driver.put(linkPath(world.repository, digest), 'rubbish');
+    let link = world.driver.gates.hold('readSmall');
+    const early = exists(digest).catch((reason) => reason);
+    await link.reached;
+    world.driver.put(linkPath(world.repository, digest), digest);
+    const late = exists(digest);
+    await settled();
+    link.open();
+    expect(await early).toMatchObject({ reason: 'LINK_CORRUPT' });
+    expect(await late).toMatchObject({ exists: true });
+
+    await world.info.remove(world.repository, digest);
+    link = world.driver.gates.hold('readSmall');
+    const first = exists(digest).catch((reason) => reason);
+    await link.reached;
+    const second = exists(digest).catch((reason) => reason);
+    await settled();
+    link.fail(new StorageError('down, says the test'));
+    expect(await first).toBeInstanceOf(StorageUnavailableError);
+    expect(await second).toBe(await first);
+  });
+});
+
+describe('leaving callers', () => {
+  it('rule 12: who leaves does not cancel it for the others', async () => {
+    const digest = world.push('layer');
+    const link = world.driver.gates.hold('readSmall');
+    const leaver = new AbortController();
+    const leaving = exists(digest, anyAge(leaver.signal)).catch((reason) => reason);
+    const staying = exists(digest);
+    await link.reached;
+    await settled();
+    leaver.abort(new Error('gone'));
+    expect(await leaving).toMatchObject({ message: 'gone' });
+    link.open();
+    expect(await staying).toMatchObject({ exists: true, source: 'upstream' });
+    expect(world.witness.counted('exists')).toEqual([2, 0, 2]);
+  });
+
+  it('rule 12: the last one to leave cancels it, and a cancelled flight is not joined', async () => {
+    const digest = world.push('layer');
+    const link = world.driver.gates.hold('readSmall');
+    const leaver = new AbortController();
+    const leaving = exists(digest, anyAge(leaver.signal)).catch((reason) => reason);
+    await link.reached;
+    leaver.abort(new Error('gone'));
+    const next = exists(digest);
+    await leaving;
+    expect(await next).toMatchObject({ exists: true });
+    expect(world.driver.count('readSmall')).toBe(2);
+    expect(world.cache.count('record')).toBe(1);
+  });
+});
+
+describe('write-back', () => {
+  it('rule 12: a failed cache beside a good one: who could ask has it written back', async () => {
+    const digest = world.push('layer');
+    const link = world.driver.gates.hold('readSmall');
+    world.cache.down = true;
+    const blind = exists(digest);
+    await link.reached;
+    world.cache.down = false;
+    const seeing = exists(digest);
+    await settled();
+    link.open();
+    await Promise.all([blind, seeing]);
+    expect(world.cache.count('record')).toBe(1);
+    expect(await world.isMember(digest)).toBe(true);
+  });
+
+  it('rule 12: a Remove during a flight: nothing is written back and nobody joins it', async () => {
+    const digest = world.push('layer');
+    const link = world.driver.gates.hold('readSmall');
+    const early = exists(digest);
+    await link.reached;
+    await world.info.remove(world.repository, digest);
+    const late = exists(digest);
+    await settled();
+    link.open();
+    expect(await early).toMatchObject({ exists: true });
+    expect(await late).toMatchObject({ exists: true });
+    expect(world.driver.count('readSmall')).toBe(2);
+    expect(world.cache.count('record')).toBe(1);
+  });
+
+  it('rule 12: a Remove during a flight, and no later one: the membership stays removed', async () => {
+    const digest = world.push('layer');
+    const link = world.driver.gates.hold('readSmall');
+    const early = exists(digest);
+    await link.reached;
+    await world.info.remove(world.repository, digest);
+    link.open();
+    await early;
+    expect(world.cache.count('record')).toBe(0);
+    expect(await world.isMember(digest)).toBe(false);
+  });
+
+  it('rule 12: an eviction of the metadata during a flight: the membership alone is written back', async () => {
+    const other = repositoryNamed('library/application');
+    const digest = await world.warm('layer', other);
+    world.push('layer');
+    const link = world.driver.gates.hold('readSmall');
+    const early = exists(digest);
+    await link.reached;
+    await world.info.remove(other, digest);
+    link.open();
+    await early;
+    expect(await world.isMember(digest)).toBe(true);
+    expect(await world.cache.meta(digest)).toBeUndefined();
+  });
+
+  it('rule 12: an Add whose layer is evicted before it could be recorded verifies again', async () => {
+    const digest = await world.warm('layer');
+    const link = world.driver.gates.hold('readSmall');
+    const adding = world.info.add(world.repository, digest, now().signal);
+    await link.reached;
+    world.unlink(digest);
+    await world.info.remove(world.repository, digest);
+    link.open();
+    await expect(adding).rejects.toThrow(UnverifiedError);
+    expect(await world.isMember(digest)).toBe(false);
+  });
+});
+
+describe('doubts', () => {
+  it('rule 12: a membership whose eviction the cache refused is not believed until storage was seen', async () => {
+    const digest = await world.warm('layer');
+    world.unlink(digest);
+    world.cache.down = true;
+    await exists(digest, now());
+    world.cache.down = false;
+    expect(await world.isMember(digest)).toBe(true);
+    expect(await world.info.contains(world.repository, digest)).toBe(false);
+    await expect(world.fetch(digest)).rejects.toMatchObject({ reason: 'LAYER_UNKNOWN' });
+    expect(await world.isMember(digest)).toBe(false);
+  });
+
+  it('rule 12: it is believed again once a flight has seen the layer', async () => {
+    const digest = await world.warm('layer');
+    world.unlink(digest);
+    world.cache.failures.set(
+      'evict',
+      new (await import('../../src/cache/layer-info-cache.js')).CacheError('no'),
+    );
+    await exists(digest, now());
+    world.push('layer');
+    expect(await exists(digest)).toEqual({ exists: true, source: 'upstream' });
+    expect(await exists(digest)).toEqual({ exists: true, source: 'cache' });
+  });
+
+  it('rule 12: a hit does not slip through while an eviction is under way', async () => {
+    const digest = await world.warm('layer');
+    world.unlink(digest);
+    const eviction = world.cache.gates.hold('evict');
+    const denied = exists(digest, now());
+    await eviction.reached;
+    expect(await exists(digest)).toMatchObject({ exists: false, source: 'upstream' });
+    eviction.open();
+    await denied;
+  });
+
+  it('rule 12: a membership whose Remove was not answered is not believed', async () => {
+    const digest = await world.warm('layer');
+    world.cache.down = true;
+    await expect(world.info.remove(world.repository, digest)).rejects.toMatchObject({
+      reason: 'CACHE_UNAVAILABLE',
+    });
+    world.cache.down = false;
+    expect(await exists(digest)).toEqual({ exists: true, source: 'upstream' });
+  });
+});
+
+describe('deadlines', () => {
+  it('rule 16: a lookup as a whole has a deadline, and the next one starts afresh', async () => {
+    world = new LayerWorld({ storageTimeoutMs: 20 });
+    const digest = world.push('layer');
+    world.driver.gates.hold('stat');
+    await expect(exists(digest)).rejects.toThrow(StorageUnavailableError);
+    expect(world.driver.calls.at(-1)).toBe(`stat ${blobPath(digest)}`);
+    expect(await exists(digest)).toMatchObject({ exists: true });
+  });
+});

@@ -1,0 +1,139 @@
+import { describe, expect, it } from 'vitest';
+import { StorageUnavailableError } from '../../src/layer/errors.js';
+import { type Candidate, LookupPlaces } from '../../src/layer/lookup-places.js';
+import { anyAge, digestFor, LayerWorld, settled } from '../parts/layer-world.js';
+
+class Lookup implements Candidate {
+  readonly #log: string[];
+  waiting = true;
+  failure: unknown;
+
+  constructor(
+    readonly name: string,
+    log: string[],
+  ) {
+    this.#log = log;
+  }
+
+  start(): void {
+    this.waiting = false;
+    this.#log.push(this.name);
+  }
+
+  fail(error: StorageUnavailableError): void {
+    this.waiting = false;
+    this.failure = error;
+  }
+}
+
+describe('LookupPlaces', () => {
+  it('rule 16: starts at most so many at once, and the next when one ends', () => {
+    const log: string[] = [];
+    const places = new LookupPlaces(2, 60_000);
+    for (const name of ['a', 'b', 'c', 'd']) places.enter(new Lookup(name, log), {});
+    expect(log).toEqual(['a', 'b']);
+    places.release();
+    places.release();
+    places.release();
+    expect(log).toEqual(['a', 'b', 'c', 'd']);
+    places.release();
+  });
+
+  it('rule 16: calls take turns, however long their lines', () => {
+    const log: string[] = [];
+    const places = new LookupPlaces(1, 60_000);
+    const big = {};
+    for (const name of ['1', '2', '3', '4']) places.enter(new Lookup(name, log), big);
+    places.enter(new Lookup('small', log), {});
+    places.release();
+    places.release();
+    expect(log).toEqual(['1', '2', 'small']);
+    places.leave(big);
+    places.release();
+  });
+
+  it('rule 16: a lookup that two calls wait for starts from whichever line comes first', () => {
+    const log: string[] = [];
+    const places = new LookupPlaces(1, 60_000);
+    const big = {};
+    const shared = new Lookup('shared', log);
+    for (const name of ['1', '2', '3']) places.enter(new Lookup(name, log), big);
+    places.enter(shared, big);
+    places.enter(shared, {});
+    for (let ended = 0; ended < 4; ended += 1) places.release();
+    expect(log).toEqual(['1', '2', 'shared', '3']);
+    places.release();
+    const after = new Lookup('after', log);
+    places.enter(after, {});
+    expect(after.waiting).toBe(false);
+  });
+
+  it('rule 16: waiting while none ends is UNAVAILABLE', async () => {
+    const places = new LookupPlaces(1, 5);
+    places.enter(new Lookup('hangs', []), {});
+    const waiting = new Lookup('waits', []);
+    const failed = new Promise<void>((resolve) => {
+      waiting.fail = (error) => {
+        waiting.failure = error;
+        resolve();
+      };
+    });
+    places.enter(waiting, {});
+    await failed;
+    expect(waiting.failure).toBeInstanceOf(StorageUnavailableError);
+  });
+});
+
+describe('lookups of the service', () => {
+  it('rule 16: at most 64 look at storage at once, and an Exists passes a FindMissing of 1000', async () => {
+    const world = new LayerWorld();
+    const digests = Array.from({ length: 1000 }, (_, index) => digestFor(`layer ${index}`));
+    const links = Array.from({ length: 65 }, () => world.driver.gates.hold('readSmall'));
+    const finding = world.layers.findMissing(world.repository, digests, anyAge());
+    await links[63]?.reached;
+    await settled();
+    expect(world.driver.count('readSmall')).toBe(64);
+    const small = world.push('small');
+    const asking = world.layers.exists(world.repository, small, anyAge());
+    await settled();
+    links[0]?.open();
+    links[1]?.open();
+    links[64]?.open();
+    expect(await asking).toMatchObject({ exists: true });
+    expect(world.driver.count('readSmall')).toBeLessThan(80);
+    for (const link of links) link.open();
+    expect(await finding).toEqual(digests);
+  });
+
+  it('rule 12: a caller may join a waiting flight, which then starts in that caller’s turn', async () => {
+    const world = new LayerWorld();
+    const digests = Array.from({ length: 200 }, (_, index) => digestFor(`layer ${index}`));
+    const last = digests.at(-1) ?? digestFor('');
+    const links = Array.from({ length: 70 }, () => world.driver.gates.hold('readSmall'));
+    const finding = world.layers.findMissing(world.repository, digests, anyAge());
+    await links[63]?.reached;
+    const asking = world.layers.exists(world.repository, last, anyAge());
+    await settled();
+    for (const link of links.slice(0, 2)) link.open();
+    for (const link of links.slice(64)) link.open();
+    expect(await asking).toMatchObject({ exists: false });
+    expect(world.driver.calls.filter((call) => call.includes(last.slice(7)))).toHaveLength(1);
+    for (const link of links) link.open();
+    expect(await finding).toEqual(digests);
+  });
+
+  it('rule 12: a FindMissing that leaves takes its waiting lookups along', async () => {
+    const world = new LayerWorld();
+    const digests = Array.from({ length: 200 }, (_, index) => digestFor(`layer ${index}`));
+    const links = Array.from({ length: 64 }, () => world.driver.gates.hold('readSmall'));
+    const leaver = new AbortController();
+    const finding = world.layers.findMissing(world.repository, digests, anyAge(leaver.signal));
+    await links[63]?.reached;
+    leaver.abort(new Error('gone'));
+    await expect(finding).rejects.toThrow('gone');
+    await settled();
+    expect(world.driver.count('readSmall')).toBe(64);
+    const digest = world.push('layer');
+    expect(await world.layers.exists(world.repository, digest, anyAge())).toMatchObject({ exists: true });
+  });
+});
