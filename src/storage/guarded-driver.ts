@@ -18,17 +18,65 @@ import {
   StorageError,
 } from './storage-driver.js';
 
+/**
+ * The most operations that nobody waits for any more and that the driver has
+ * not ended all the same. A driver that hears its signal never has many.
+ */
+const maxLeftBehind = 1000;
+
+/** What all operations of one driver share: their time, and the count of those left behind. */
+class Watch {
+  readonly deadlines: Deadlines;
+  #leftBehind = 0;
+
+  constructor(timeoutMs: number) {
+    this.deadlines = new Deadlines(timeoutMs);
+  }
+
+  get isHopeless(): boolean {
+    return this.#leftBehind >= maxLeftBehind;
+  }
+
+  /** To be called when a pending answer is given up whose work has started. */
+  leaveBehind(): void {
+    this.#leftBehind += 1;
+  }
+
+  /** Brings the work's end to whoever waits; resolves, never rejects, when it has really ended. */
+  async settle<T>(
+    pending: Pending<T>,
+    path: string,
+    work: () => Promise<T>,
+    discard?: (late: T) => Promise<void>,
+  ): Promise<void> {
+    let value: T;
+    try {
+      value = await work();
+    } catch (error) {
+      if (!pending.reject(typed(error, path))) this.#leftBehind -= 1;
+      return;
+    }
+    if (pending.resolve(value)) return;
+    this.#leftBehind -= 1;
+    try {
+      await discard?.(value);
+    } catch {
+      // Closing never throws by contract; the caller has had his error already.
+    }
+  }
+}
+
 export class GuardedDriver implements StorageDriver {
   readonly name: string;
   readonly #inner: StorageDriver;
-  readonly #deadlines: Deadlines;
+  readonly #watch: Watch;
   #closing: Promise<void> | undefined;
 
   /** `timeoutMs`: milliseconds that one operation, and one read of a reader, may take. */
   constructor(inner: StorageDriver, timeoutMs: number) {
     this.name = inner.name;
     this.#inner = inner;
-    this.#deadlines = new Deadlines(timeoutMs);
+    this.#watch = new Watch(timeoutMs);
   }
 
   async open(path: string, range: BlobRange, signal: AbortSignal): Promise<OpenBlob> {
@@ -42,7 +90,7 @@ export class GuardedDriver implements StorageDriver {
       async (told) => await checkedOpen(await this.#inner.open(path, range, told)),
       (late) => late.reader.close(),
     );
-    const reader = new GuardedReader(blob.reader, path, this.#deadlines, signal, line);
+    const reader = new GuardedReader(blob.reader, path, this.#watch, signal, line);
     return { size: blob.size, version: blob.version, reader };
   }
 
@@ -75,9 +123,10 @@ export class GuardedDriver implements StorageDriver {
   }
 
   async #close(): Promise<void> {
-    this.#deadlines.giveUpAll(new StorageError('the driver was closed'));
-    const pending = this.#deadlines.begin<void>(undefined);
-    settle(pending, '', () => this.#inner.close());
+    this.#watch.deadlines.giveUpAll(new StorageError('the driver was closed'));
+    const pending = this.#watch.deadlines.begin<void>(undefined);
+    pending.onGivenUp = () => this.#watch.leaveBehind();
+    void this.#watch.settle(pending, '', () => this.#inner.close());
     await pending.promise;
   }
 
@@ -88,11 +137,15 @@ export class GuardedDriver implements StorageDriver {
     work: (told: AbortSignal) => Promise<T>,
     discard?: (late: T) => Promise<void>,
   ): Promise<T> {
-    const pending = this.#deadlines.begin<T>(signal);
+    const pending = this.#watch.deadlines.begin<T>(signal);
     if (this.#closing !== undefined) pending.giveUp(new StorageError('the driver is closed'));
+    else if (this.#watch.isHopeless) pending.giveUp(new StorageError('the storage answers nothing any more'));
     if (pending.settled) return pending.promise;
-    pending.onGivenUp = (reason) => line.abort(reason);
-    settle(pending, path, () => work(line.signal), discard);
+    pending.onGivenUp = (reason) => {
+      this.#watch.leaveBehind();
+      line.abort(reason);
+    };
+    void this.#watch.settle(pending, path, () => work(line.signal), discard);
     return pending.promise;
   }
 }
@@ -100,7 +153,7 @@ export class GuardedDriver implements StorageDriver {
 class GuardedReader implements BlobReader {
   readonly #inner: BlobReader;
   readonly #path: string;
-  readonly #deadlines: Deadlines;
+  readonly #watch: Watch;
   readonly #signal: AbortSignal;
   readonly #line: AbortController;
   #pending: Pick<Pending<never>, 'giveUp'> | undefined;
@@ -111,16 +164,10 @@ class GuardedReader implements BlobReader {
   #lost: { readonly reason: unknown } | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(
-    inner: BlobReader,
-    path: string,
-    deadlines: Deadlines,
-    signal: AbortSignal,
-    line: AbortController,
-  ) {
+  constructor(inner: BlobReader, path: string, watch: Watch, signal: AbortSignal, line: AbortController) {
     this.#inner = inner;
     this.#path = path;
-    this.#deadlines = deadlines;
+    this.#watch = watch;
     this.#signal = signal;
     this.#line = line;
     signal.addEventListener('abort', this);
@@ -147,6 +194,7 @@ class GuardedReader implements BlobReader {
   }
 
   readonly #onGivenUp = (reason: unknown): void => {
+    this.#watch.leaveBehind();
     if (this.#lost !== undefined) return;
     this.#isHung = true;
     this.#lose(reason);
@@ -163,10 +211,10 @@ class GuardedReader implements BlobReader {
     if (this.#closing !== undefined) throw new StorageError('the reader is closed');
     if (this.#lost !== undefined) throw this.#lost.reason;
     if (this.#busy !== undefined) throw new StorageError('a read is still under way');
-    const pending = this.#deadlines.begin<T>(undefined);
+    const pending = this.#watch.deadlines.begin<T>(undefined);
     pending.onGivenUp = this.#onGivenUp;
     this.#pending = pending;
-    this.#busy = settle(pending, this.#path, work).finally(() => {
+    this.#busy = this.#watch.settle(pending, this.#path, work).finally(() => {
       this.#busy = undefined;
     });
     try {
@@ -179,11 +227,11 @@ class GuardedReader implements BlobReader {
   async #close(): Promise<void> {
     this.#signal.removeEventListener('abort', this);
     const busy = this.#busy;
-    if (busy === undefined) return this.#deadlines.ended(this.#closeInner());
+    if (busy === undefined) return this.#watch.deadlines.ended(this.#closeInner());
     this.#lose(new StorageError('the reader was closed'));
     const closed = busy.then(() => this.#closeInner());
     // Its time is up already, and the caller has waited enough.
-    if (!this.#isHung) await this.#deadlines.ended(closed);
+    if (!this.#isHung) await this.#watch.deadlines.ended(closed);
   }
 
   async #closeInner(): Promise<void> {
@@ -193,27 +241,5 @@ class GuardedReader implements BlobReader {
       // The contract says that it never throws; whoever closes is done with
       // the blob and has no use for the news.
     }
-  }
-}
-
-/** Brings the work's end to whoever waits; resolves, never rejects, when it has really ended. */
-async function settle<T>(
-  pending: Pending<T>,
-  path: string,
-  work: () => Promise<T>,
-  discard?: (late: T) => Promise<void>,
-): Promise<void> {
-  let value: T;
-  try {
-    value = await work();
-  } catch (error) {
-    pending.reject(typed(error, path));
-    return;
-  }
-  if (pending.resolve(value) || discard === undefined) return;
-  try {
-    await discard(value);
-  } catch {
-    // Closing never throws by contract; the caller has had his error already.
   }
 }
