@@ -7,6 +7,7 @@ import {
   type LayerInfoCache,
 } from '../cache/layer-info-cache.js';
 import type { LayerMeta } from '../cache/layer-meta.js';
+import { CacheHealth } from './cache-health.js';
 import { type Outcome, WatchedOperation, type WatchParts } from './operation-watch.js';
 
 // A key of another type is an answer: the cache is up.
@@ -35,16 +36,19 @@ export class MeasuredCache implements LayerInfoCache {
 
   constructor(cache: LayerInfoCache, parts: WatchParts) {
     this.#cache = cache;
-    this.#contains = new WatchedOperation('contains', parts);
-    this.#containsMany = new WatchedOperation('contains_many', parts);
-    this.#lookup = new WatchedOperation('lookup', parts);
-    this.#record = new WatchedOperation('record', parts);
-    this.#add = new WatchedOperation('add', parts);
-    this.#meta = new WatchedOperation('meta', parts);
-    this.#setMeta = new WatchedOperation('set_meta', parts);
-    this.#evict = new WatchedOperation('evict', parts);
-    this.#evictMeta = new WatchedOperation('evict_meta', parts);
-    this.#remove = new WatchedOperation('remove', parts);
+    const health = new CacheHealth(parts.up);
+    const reads = { ...parts, up: (up: boolean) => health.read(up) };
+    const writes = { ...parts, up: (up: boolean) => health.write(up) };
+    this.#contains = new WatchedOperation('contains', reads);
+    this.#containsMany = new WatchedOperation('contains_many', reads);
+    this.#lookup = new WatchedOperation('lookup', reads);
+    this.#record = new WatchedOperation('record', writes);
+    this.#add = new WatchedOperation('add', writes);
+    this.#meta = new WatchedOperation('meta', reads);
+    this.#setMeta = new WatchedOperation('set_meta', writes);
+    this.#evict = new WatchedOperation('evict', writes);
+    this.#evictMeta = new WatchedOperation('evict_meta', writes);
+    this.#remove = new WatchedOperation('remove', writes);
   }
 
   contains(repository: string, digest: string): Promise<boolean> {

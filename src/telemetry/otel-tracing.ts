@@ -3,7 +3,7 @@
  * it costs 180 ms and 47 MiB. It reads the standard variables itself, save the
  * sampler, which must be in our hands to be asked before a span is made.
  */
-import { context, propagation, type Sampler, trace } from '@opentelemetry/api';
+import { context, logs, propagation, type Sampler, trace } from '@opentelemetry/api';
 import { getNumberFromEnv, getStringFromEnv } from '@opentelemetry/core';
 import type { Resource } from '@opentelemetry/resources';
 import { NodeSDK } from '@opentelemetry/sdk-node';
@@ -40,6 +40,7 @@ export function startTracing(resource: Resource, log: Logger): Tracing {
         await sdk.shutdown();
       } finally {
         trace.disable();
+        logs.disable();
         context.disable();
         propagation.disable();
       }

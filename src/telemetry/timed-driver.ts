@@ -98,11 +98,13 @@ class TimedReader implements BlobReader {
   readonly #reader: BlobReader;
   readonly #read: WatchedOperation;
   readonly #judge: (error: unknown) => Outcome;
+  #closed = false;
 
   constructor(reader: BlobReader, read: WatchedOperation, signal: AbortSignal) {
     this.#reader = reader;
     this.#read = read;
-    this.#judge = (error) => judge(error, signal);
+    // A read that its own reader's closing ended says nothing about the storage.
+    this.#judge = (error) => (this.#closed ? cancelled : judge(error, signal));
   }
 
   read(into: Uint8Array): Promise<number> {
@@ -114,6 +116,7 @@ class TimedReader implements BlobReader {
   }
 
   close(): Promise<void> {
+    this.#closed = true;
     return this.#reader.close();
   }
 }

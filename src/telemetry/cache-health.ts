@@ -1,0 +1,37 @@
+/**
+ * Whether the cache is up, from how its operations end. Reads and writes fail
+ * apart (a full Redis refuses writes and answers reads), so each has its own
+ * word, or the two would contradict one another a thousand times a second.
+ */
+import { performance } from 'node:perf_hooks';
+
+/** How long, in milliseconds, a failed write counts when no other write follows: writes are rare. */
+const failedWriteCounts = 30_000;
+
+export class CacheHealth {
+  readonly #tell: (up: boolean) => void;
+  #readable = true;
+  #writeFailed: number | undefined;
+
+  /** `tell` hears the word after every operation, whether or not it changed. */
+  constructor(tell: (up: boolean) => void) {
+    this.#tell = tell;
+  }
+
+  read(up: boolean): void {
+    this.#readable = up;
+    this.#tell(up && this.#writable());
+  }
+
+  write(up: boolean): void {
+    this.#writeFailed = up ? undefined : performance.now();
+    this.#tell(up && this.#readable);
+  }
+
+  #writable(): boolean {
+    if (this.#writeFailed === undefined) return true;
+    if (performance.now() - this.#writeFailed < failedWriteCounts) return false;
+    this.#writeFailed = undefined;
+    return true;
+  }
+}
