@@ -10,6 +10,7 @@ import { StorageError } from '../storage/storage-driver.js';
 import { abortable } from './abortable.js';
 import type { Doubts } from './doubts.js';
 import { DataLossError, LayerUnknownError, StorageUnavailableError } from './errors.js';
+import type { EventCount } from './event-count.js';
 import type { Fences } from './fences.js';
 import { type Arrival, type CacheSaid, Flight, type Landing } from './flight.js';
 import { layerKey } from './layer-key.js';
@@ -33,7 +34,7 @@ export interface Passenger {
 export interface Sighting {
   /** `undefined`: the repository does not have the layer. */
   readonly layer: LayerStat | undefined;
-  /** When the look began, on the count of arrivals. */
+  /** When the look began, on the count of events. */
   readonly startedAt: number;
 }
 
@@ -51,7 +52,7 @@ export class Flights {
   readonly #writeBack: WriteBack;
   readonly #timeoutMs: number;
   readonly #runways = new Map<string, Runway>();
-  #clock = 0;
+  readonly #events: EventCount;
 
   /** `timeoutMs`: the deadline of one lookup as a whole (rule 16). */
   constructor(parts: {
@@ -60,6 +61,7 @@ export class Flights {
     fences: Fences;
     doubts: Doubts;
     writeBack: WriteBack;
+    events: EventCount;
     timeoutMs: number;
   }) {
     this.#upstream = parts.upstream;
@@ -67,17 +69,13 @@ export class Flights {
     this.#fences = parts.fences;
     this.#doubts = parts.doubts;
     this.#writeBack = parts.writeBack;
+    this.#events = parts.events;
     this.#timeoutMs = parts.timeoutMs;
   }
 
   /** A call begins now. */
   arrival(): Arrival {
-    return { at: this.#tick() };
-  }
-
-  /** Now, on the count of arrivals: what began later has a greater number. */
-  now(): number {
-    return this.#tick();
+    return { at: this.#events.next() };
   }
 
   /** Looks the layer up in storage, alone or together with others. */
@@ -96,11 +94,6 @@ export class Flights {
       if (flight.takeEviction()) await passenger.denied(digest);
       if (present) return { layer: undefined, startedAt: flight.startedAt };
     }
-  }
-
-  #tick(): number {
-    this.#clock += 1;
-    return this.#clock;
   }
 
   /** The flight that this passenger may take, a new one if there is none. */
@@ -166,7 +159,7 @@ export class Flights {
   }
 
   async #fly(flight: Flight): Promise<void> {
-    flight.startedAt = this.#tick();
+    flight.startedAt = this.#events.next();
     // Read beside the look, not after it: the look takes longer.
     if (flight.lacking && flight.evidence === undefined) {
       flight.evidence = this.#writeBack.evidence(flight.digest);

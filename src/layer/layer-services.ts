@@ -4,6 +4,7 @@ import type { StorageDriver } from '../storage/storage-driver.js';
 import { BlobHashings } from './blob-hashings.js';
 import { CachedLayerService } from './cached-layer-service.js';
 import { Doubts } from './doubts.js';
+import { EventCount } from './event-count.js';
 import { Evictor } from './evictor.js';
 import { Fences } from './fences.js';
 import { Flights } from './flights.js';
@@ -43,11 +44,20 @@ export function layerServices(options: LayerServicesOptions): LayerServices {
   const upstream = options.upstream ?? new UpstreamLayerService(driver);
   const fences = new Fences();
   const doubts = new Doubts();
-  const verdicts = new Verdicts();
+  const events = new EventCount();
+  const verdicts = new Verdicts(events);
   const evictor = new Evictor(cache, fences, doubts, observer);
   const writeBack = new WriteBack(cache, driver, verdicts, observer);
   const places = new LookupPlaces(lookupsAtOnce, storageTimeoutMs);
-  const flights = new Flights({ upstream, places, fences, doubts, writeBack, timeoutMs: storageTimeoutMs });
+  const flights = new Flights({
+    upstream,
+    places,
+    fences,
+    doubts,
+    writeBack,
+    events,
+    timeoutMs: storageTimeoutMs,
+  });
   const verification = new Verification({
     mode: options.verify,
     verdicts,
@@ -55,7 +65,7 @@ export function layerServices(options: LayerServicesOptions): LayerServices {
     evictor,
     fences,
     observer,
-    now: () => flights.now(),
+    events,
   });
   const hashings = new BlobHashings(driver, verification);
   const servings = new Servings({ driver, upstream, verification, hashings, verdicts });

@@ -1,6 +1,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../reference/digest.js';
 import type { BlobStat } from '../storage/storage-driver.js';
+import type { EventCount } from './event-count.js';
 
 /** How many digests are remembered as verified; forgetting one costs a hashing. */
 const maxVerified = 100_000;
@@ -8,7 +9,7 @@ const maxVerified = 100_000;
 const maxSuspects = 10_000;
 
 interface Condemnation extends BlobStat {
-  /** When the hash disagreed, on the flights' count. */
+  /** When the hash disagreed. */
   readonly at: number;
 }
 
@@ -27,14 +28,20 @@ interface Condemnation extends BlobStat {
 export class Verdicts {
   readonly #verified = new LRUCache<Digest, BlobStat>({ max: maxVerified });
   readonly #corrupt = new LRUCache<Digest, Condemnation>({ max: maxSuspects });
-  readonly #disputed = new LRUCache<Digest, true>({ max: maxSuspects });
+  readonly #disputed = new LRUCache<Digest, number>({ max: maxSuspects });
+
+  readonly #events: EventCount;
+
+  constructor(events: EventCount) {
+    this.#events = events;
+  }
 
   isVerified(digest: Digest, blob: BlobStat): boolean {
     const known = this.#verified.get(digest);
     return known !== undefined && isSame(known, blob);
   }
 
-  /** When that very blob was found corrupt, on the flights' count; `undefined` if it was not. */
+  /** When that very blob was found corrupt, on the count of events; `undefined` if it was not. */
   condemnedAt(digest: Digest, blob: BlobStat): number | undefined {
     if (this.#corrupt.size === 0) return undefined;
     const known = this.#corrupt.get(digest);
@@ -50,19 +57,22 @@ export class Verdicts {
   }
 
   dispute(digest: Digest): void {
-    this.#disputed.set(digest, true);
+    this.#disputed.set(digest, this.#events.next());
   }
 
-  /** Those very bytes hashed right: the digest is no longer suspect. */
-  acquit(digest: Digest, { size, version }: BlobStat): void {
+  /**
+   * Those very bytes hashed right. What was held against the digest before they
+   * were opened is settled; what came up later is about other bytes.
+   */
+  acquit(digest: Digest, { size, version }: BlobStat, openedAt: number): void {
     this.#verified.set(digest, { size, version });
-    this.#corrupt.delete(digest);
-    this.#disputed.delete(digest);
+    if ((this.#corrupt.get(digest)?.at ?? 0) < openedAt) this.#corrupt.delete(digest);
+    if ((this.#disputed.get(digest) ?? 0) < openedAt) this.#disputed.delete(digest);
   }
 
   /** Those very bytes hashed wrong. */
-  condemn(digest: Digest, { size, version }: BlobStat, at: number): void {
-    this.#corrupt.set(digest, { size, version, at });
+  condemn(digest: Digest, { size, version }: BlobStat): void {
+    this.#corrupt.set(digest, { size, version, at: this.#events.next() });
     this.#verified.delete(digest);
     this.#disputed.delete(digest);
   }

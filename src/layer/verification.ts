@@ -9,6 +9,7 @@ import { algorithmOf, type Digest, hexOf } from '../reference/digest.js';
 import { blobPath } from '../reference/layout.js';
 import type { BlobRange, BlobReader, BlobStat, OpenBlob } from '../storage/storage-driver.js';
 import { DataLossError } from './errors.js';
+import type { EventCount } from './event-count.js';
 import type { Evictor } from './evictor.js';
 import type { Fences } from './fences.js';
 import type { Observer } from './observer.js';
@@ -26,9 +27,8 @@ export class Verification {
   readonly #evictor: Evictor;
   readonly #fences: Fences;
   readonly #observer: Observer;
-  readonly #now: () => number;
+  readonly #events: EventCount;
 
-  /** `now` is the flights' count, on which condemnations are dated. */
   constructor(parts: {
     mode: VerifyMode;
     verdicts: Verdicts;
@@ -36,7 +36,7 @@ export class Verification {
     evictor: Evictor;
     fences: Fences;
     observer: Observer;
-    now: () => number;
+    events: EventCount;
   }) {
     this.#mode = parts.mode;
     this.#verdicts = parts.verdicts;
@@ -44,7 +44,7 @@ export class Verification {
     this.#evictor = parts.evictor;
     this.#fences = parts.fences;
     this.#observer = parts.observer;
-    this.#now = parts.now;
+    this.#events = parts.events;
   }
 
   /** What watches this serving: a hash, a last look, or only its length. */
@@ -58,14 +58,16 @@ export class Verification {
   /** Hashes what is read, whole, and passes judgement at the end. */
   hashing(digest: Digest, blob: OpenBlob): Inspection {
     const ticket = this.#fences.begin(undefined, digest);
+    const openedAt = this.#events.next();
     return new HashInspection(digest, blob.reader, {
       agreed: async () => {
         const disputed = this.#verdicts.isDisputed(digest);
-        this.#verdicts.acquit(digest, blob);
-        if (disputed && !ticket.metaFenced(digest)) await this.#overwriteMeta(digest, blob);
+        this.#verdicts.acquit(digest, blob, openedAt);
+        const settled = disputed && !this.#verdicts.isSuspect(digest);
+        if (settled && !ticket.metaFenced(digest)) await this.#overwriteMeta(digest, blob);
       },
       disagreed: async () => {
-        this.#verdicts.condemn(digest, blob, this.#now());
+        this.#verdicts.condemn(digest, blob);
         await this.#evictor.meta(digest, 'blob_corrupt');
         const error = new DataLossError('BLOB_CORRUPT', 'the blob does not hash to its digest');
         this.#observer.corrupt(digest, error);

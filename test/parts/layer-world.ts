@@ -1,5 +1,5 @@
 /**
- * The domain over a scripted storage and a scripted cache, with a layer or two
+ * The domain over a storage and a cache whose operations a test holds, with a layer or two
  * to ask about. What crosses the RPC edge is asked here without it.
  */
 import { createHash } from 'node:crypto';
@@ -10,8 +10,8 @@ import type { VerifyMode } from '../../src/layer/verification.js';
 import { type Digest, type DigestAlgorithm, digestOf } from '../../src/reference/digest.js';
 import { blobPath, linkPath } from '../../src/reference/layout.js';
 import { parseRepositoryName, type RepositoryName } from '../../src/reference/repository-name.js';
-import { ScriptedCache } from './scripted-cache.js';
-import { ScriptedDriver } from './scripted-driver.js';
+import { GatedCache } from './gated-cache.js';
+import { GatedDriver } from './gated-driver.js';
 
 export function repositoryNamed(text: string): RepositoryName {
   const name = parseRepositoryName(text);
@@ -64,12 +64,12 @@ export class Witness implements Observer {
 export interface WorldOptions {
   readonly verify?: VerifyMode;
   readonly storageTimeoutMs?: number;
-  readonly upstream?: (driver: ScriptedDriver) => LayerService;
+  readonly upstream?: (driver: GatedDriver) => LayerService;
 }
 
 export class LayerWorld {
-  readonly driver = new ScriptedDriver();
-  readonly cache = new ScriptedCache();
+  readonly driver = new GatedDriver();
+  readonly cache = new GatedCache();
   readonly witness = new Witness();
   readonly repository = repositoryNamed('library/app');
   readonly services: LayerServices;

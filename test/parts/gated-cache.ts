@@ -6,7 +6,7 @@ import { Gates } from './gates.js';
 type Operation = Exclude<keyof LayerInfoCache, 'close'>;
 
 /** The memory cache, with operations that a test can hold, fail and count. */
-export class ScriptedCache implements LayerInfoCache {
+export class GatedCache implements LayerInfoCache {
   readonly gates = new Gates<Operation>();
   /** Every operation so far, in order. */
   readonly calls: Operation[] = [];
