@@ -1,69 +1,111 @@
 import {
   type BlobRange,
-  type BlobReader,
   type BlobStat,
   type OpenBlob,
   PathNotFoundError,
   type StorageDriver,
 } from '../../src/storage/storage-driver.js';
+import { Gates } from './gates.js';
 
-/** A driver in memory whose next answer a test may replace by a failure. */
+type Operation = 'open' | 'stat' | 'readSmall' | 'read' | 'unchanged';
+
+interface File {
+  bytes: Buffer;
+  version: string;
+}
+
+/** A storage in memory whose operations a test can hold, fail and count. */
 export class GatedDriver implements StorageDriver {
-  readonly name = 'scripted';
-  readonly files = new Map<string, Uint8Array>();
-  /** Thrown by the next operation, reads included. */
-  failure: unknown;
-  closed = false;
+  readonly name = 'gated';
+  readonly gates = new Gates<Operation>();
+  /** Every operation so far, as `stat /path`; reads are not listed. */
+  readonly calls: string[] = [];
+  /** When set, every operation fails with it. */
+  outage: Error | undefined;
+  /** Readers that were opened and not closed yet. */
+  openReaders = 0;
+  readonly #files = new Map<string, File>();
+  #versions = 0;
 
-  async open(path: string, range: BlobRange, _signal: AbortSignal): Promise<OpenBlob> {
-    const bytes = this.#at(path);
-    const end = range.limit === 0 ? bytes.length : range.offset + range.limit;
-    let rest = bytes.subarray(range.offset, end);
-    const reader: BlobReader = {
-      read: async (into) => {
-        this.#failIfTold();
-        const count = Math.min(rest.length, into.length);
-        into.set(rest.subarray(0, count));
-        rest = rest.subarray(count);
-        return count;
+  put(path: string, bytes: Uint8Array | string): void {
+    this.#versions += 1;
+    this.#files.set(path, { bytes: Buffer.from(bytes), version: `v${this.#versions}` });
+  }
+
+  remove(path: string): void {
+    this.#files.delete(path);
+  }
+
+  count(operation: Operation): number {
+    return this.calls.filter((call) => call.startsWith(`${operation} `)).length;
+  }
+
+  async open(path: string, range: BlobRange, signal: AbortSignal): Promise<OpenBlob> {
+    const { bytes, version } = await this.#reach('open', path, signal);
+    const end = range.limit === 0 ? bytes.length : Math.min(bytes.length, range.offset + range.limit);
+    let position = range.offset;
+    let closed = false;
+    this.openReaders += 1;
+    return {
+      size: bytes.length,
+      version,
+      reader: {
+        read: async (into) => {
+          await this.gates.pass('read', signal);
+          signal.throwIfAborted();
+          if (this.outage !== undefined) throw this.outage;
+          const file = this.#files.get(path);
+          // Cut in place keeps the opened file, as on a disk; replaced leaves the old bytes readable.
+          const source = file?.version === version ? file.bytes : bytes;
+          const count = source.copy(into, 0, position, Math.min(end, position + into.length, source.length));
+          position += count;
+          return count;
+        },
+        unchanged: async () => {
+          await this.gates.pass('unchanged', signal);
+          return this.#files.get(path)?.version === version;
+        },
+        close: async () => {
+          if (!closed) this.openReaders -= 1;
+          closed = true;
+        },
       },
-      unchanged: async () => true,
-      close: async () => undefined,
     };
-    return { size: bytes.length, version: '1', reader };
   }
 
-  async stat(path: string, _signal: AbortSignal): Promise<BlobStat> {
-    return { size: this.#at(path).length, version: '1' };
+  async stat(path: string, signal: AbortSignal): Promise<BlobStat> {
+    const { bytes, version } = await this.#reach('stat', path, signal);
+    return { size: bytes.length, version };
   }
 
-  async readSmall(path: string, _signal: AbortSignal): Promise<Uint8Array> {
-    return this.#at(path);
+  async readSmall(path: string, signal: AbortSignal): Promise<Uint8Array> {
+    return (await this.#reach('readSmall', path, signal)).bytes;
   }
 
-  async check(_signal: AbortSignal): Promise<void> {
-    this.#failIfTold();
+  async check(): Promise<void> {
+    if (this.outage !== undefined) throw this.outage;
   }
 
-  async redirectUrl(_path: string, _signal: AbortSignal): Promise<string | undefined> {
-    this.#failIfTold();
-    return undefined;
+  async redirectUrl(): Promise<undefined> {}
+
+  async close(): Promise<void> {}
+
+  /** Cuts the bytes of an opened blob under its reader, version and all as they were. */
+  cutInPlace(path: string, length: number): void {
+    const file = this.#files.get(path);
+    if (file !== undefined) file.bytes = file.bytes.subarray(0, length);
   }
 
-  async close(): Promise<void> {
-    this.closed = true;
-  }
-
-  #at(path: string): Uint8Array {
-    this.#failIfTold();
-    const bytes = this.files.get(path);
-    if (bytes === undefined) throw new PathNotFoundError(path);
-    return bytes;
-  }
-
-  #failIfTold(): void {
-    const { failure } = this;
-    this.failure = undefined;
-    if (failure !== undefined) throw failure;
+  async #reach(operation: Operation, path: string, signal: AbortSignal): Promise<File> {
+    signal.throwIfAborted();
+    this.calls.push(`${operation} ${path}`);
+    // What the storage holds when the operation begins is what it sees.
+    const file = this.#files.get(path);
+    const seen = file && { ...file };
+    await this.gates.pass(operation, signal);
+    signal.throwIfAborted();
+    if (this.outage !== undefined) throw this.outage;
+    if (seen === undefined) throw new PathNotFoundError(path);
+    return seen;
   }
 }
