@@ -12,6 +12,7 @@ import {
   StorageError,
 } from '../storage/storage-driver.js';
 import { DataLossError, StorageUnavailableError } from './errors.js';
+import type { EventCount } from './event-count.js';
 import { asLayerError } from './storage-errors.js';
 import { StoredLayer } from './stored-layer.js';
 import type { Verification } from './verification.js';
@@ -25,14 +26,16 @@ const whole = { offset: 0, limit: 0 };
 export class BlobHashings {
   readonly #driver: StorageDriver;
   readonly #verification: Verification;
+  readonly #events: EventCount;
   readonly #controller = new AbortController();
   readonly #underWay = new Map<string, Promise<void>>();
   readonly #waiting: (() => void)[] = [];
   #free = atOnce;
 
-  constructor(driver: StorageDriver, verification: Verification) {
+  constructor(driver: StorageDriver, verification: Verification, events: EventCount) {
     this.#driver = driver;
     this.#verification = verification;
+    this.#events = events;
   }
 
   /**
@@ -78,9 +81,10 @@ export class BlobHashings {
 
   async #readWhole(digest: Digest): Promise<void> {
     const { signal } = this.#controller;
+    const openedAt = this.#events.next();
     const blob = await this.#driver.open(blobPath(digest), whole, signal);
     const serving = { digest, source: 'upstream', range: whole } as const;
-    const layer = new StoredLayer(blob, serving, this.#verification.hashing(digest, blob));
+    const layer = new StoredLayer(blob, serving, this.#verification.hashing(digest, blob, openedAt));
     try {
       const buffer = Buffer.allocUnsafe(bufferBytes);
       while ((await layer.read(buffer)) > 0) signal.throwIfAborted();

@@ -65,10 +65,9 @@ export function layerServices(options: LayerServicesOptions): LayerServices {
     evictor,
     fences,
     observer,
-    events,
   });
-  const hashings = new BlobHashings(driver, verification);
-  const servings = new Servings({ driver, upstream, verification, hashings, verdicts });
+  const hashings = new BlobHashings(driver, verification, events);
+  const servings = new Servings({ driver, upstream, verification, hashings, verdicts, events });
   return {
     layers: new CachedLayerService({ cache, flights, servings, evictor, doubts, verdicts, observer }),
     info: new LayerInfoService({ cache, driver, flights, fences, evictor, doubts, verdicts }),

@@ -15,6 +15,7 @@ import {
 import { abortable } from './abortable.js';
 import type { BlobHashings } from './blob-hashings.js';
 import { DataLossError, LayerUnknownError, StorageUnavailableError } from './errors.js';
+import type { EventCount } from './event-count.js';
 import type { CallOptions, Layer, LayerService, LayerStat, Source } from './layer-service.js';
 import { asLayerError } from './storage-errors.js';
 import { promisedBytes, StoredLayer } from './stored-layer.js';
@@ -31,6 +32,7 @@ export class Servings {
   readonly #verification: Verification;
   readonly #hashings: BlobHashings;
   readonly #verdicts: Verdicts;
+  readonly #events: EventCount;
   #foreignBlobs = 0;
 
   constructor(parts: {
@@ -39,12 +41,14 @@ export class Servings {
     verification: Verification;
     hashings: BlobHashings;
     verdicts: Verdicts;
+    events: EventCount;
   }) {
     this.#driver = parts.driver;
     this.#upstream = parts.upstream;
     this.#verification = parts.verification;
     this.#hashings = parts.hashings;
     this.#verdicts = parts.verdicts;
+    this.#events = parts.events;
   }
 
   /** What the cache vouched for, if the blob is there and of that length. */
@@ -54,13 +58,14 @@ export class Servings {
     range: BlobRange,
     signal: AbortSignal,
   ): Promise<Layer | 'missing' | 'other length'> {
+    const openedAt = this.#events.next();
     const blob = await this.#open(digest, range, signal);
     if (blob === undefined) return 'missing';
     if (blob.size !== length) {
       await blob.reader.close();
       return 'other length';
     }
-    return await this.#serve(blob, digest, 'cache', range, signal);
+    return await this.#serve(blob, openedAt, digest, 'cache', range, signal);
   }
 
   /** What upstream has just seen. */
@@ -74,10 +79,11 @@ export class Servings {
     if (layer.blob?.driver !== this.#driver) {
       return await this.#foreign(repository, digest, range, options);
     }
+    const openedAt = this.#events.next();
     const blob = await this.#open(layer.digest, range, options.signal);
     return blob === undefined
       ? 'missing'
-      : await this.#serve(blob, layer.digest, 'upstream', range, options.signal);
+      : await this.#serve(blob, openedAt, layer.digest, 'upstream', range, options.signal);
   }
 
   /** The blob was seen and was gone when opened, twice. */
@@ -96,12 +102,14 @@ export class Servings {
 
   async #serve(
     opened: OpenBlob,
+    openedAt: number,
     digest: Digest,
     source: Source,
     range: BlobRange,
     signal: AbortSignal,
   ): Promise<Layer | 'missing'> {
     let blob = opened;
+    let since = openedAt;
     try {
       for (let judgements = 0; this.#needsJudgement(digest, blob, range); judgements += 1) {
         if (judgements === maxJudgements) {
@@ -111,6 +119,7 @@ export class Servings {
         }
         await blob.reader.close();
         await abortable(this.#hashings.judge(digest, blob), signal);
+        since = this.#events.next();
         const reopened = await this.#open(digest, range, signal);
         if (reopened === undefined) return 'missing';
         blob = reopened;
@@ -118,7 +127,7 @@ export class Servings {
       return new StoredLayer(
         blob,
         { digest, source, range },
-        this.#verification.inspect(digest, blob, range),
+        this.#verification.inspect(digest, blob, range, since),
       );
     } catch (error) {
       await blob.reader.close();
@@ -143,6 +152,7 @@ export class Servings {
     range: BlobRange,
     options: CallOptions,
   ): Promise<Layer | 'missing'> {
+    const openedAt = this.#events.next();
     let layer: Layer;
     try {
       layer = await this.#upstream.fetch(repository, digest, range, options);
@@ -161,7 +171,7 @@ export class Servings {
         close: () => layer.close(),
       },
     };
-    const inspection = this.#verification.inspect(layer.digest, blob, range);
+    const inspection = this.#verification.inspect(layer.digest, blob, range, openedAt);
     return new StoredLayer(blob, { digest: layer.digest, source: 'upstream', range }, inspection);
   }
 }

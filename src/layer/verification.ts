@@ -9,7 +9,6 @@ import { algorithmOf, type Digest, hexOf } from '../reference/digest.js';
 import { blobPath } from '../reference/layout.js';
 import type { BlobRange, BlobReader, BlobStat, OpenBlob } from '../storage/storage-driver.js';
 import { DataLossError } from './errors.js';
-import type { EventCount } from './event-count.js';
 import type { Evictor } from './evictor.js';
 import type { Fences } from './fences.js';
 import type { Observer } from './observer.js';
@@ -27,7 +26,6 @@ export class Verification {
   readonly #evictor: Evictor;
   readonly #fences: Fences;
   readonly #observer: Observer;
-  readonly #events: EventCount;
 
   constructor(parts: {
     mode: VerifyMode;
@@ -36,7 +34,6 @@ export class Verification {
     evictor: Evictor;
     fences: Fences;
     observer: Observer;
-    events: EventCount;
   }) {
     this.#mode = parts.mode;
     this.#verdicts = parts.verdicts;
@@ -44,21 +41,22 @@ export class Verification {
     this.#evictor = parts.evictor;
     this.#fences = parts.fences;
     this.#observer = parts.observer;
-    this.#events = parts.events;
   }
 
-  /** What watches this serving: a hash, a last look, or only its length. */
-  inspect(digest: Digest, blob: OpenBlob, range: BlobRange): Inspection {
+  /**
+   * What watches this serving: a hash, a last look, or only its length.
+   * `openedAt` is when the open was asked for, on the count of events.
+   */
+  inspect(digest: Digest, blob: OpenBlob, range: BlobRange, openedAt: number): Inspection {
     const whole = range.offset === 0 && promisedBytes(blob.size, range) === blob.size;
     if (!whole) return new LengthInspection(() => this.#truncated(digest));
-    if (this.#mustHash(digest, blob)) return this.hashing(digest, blob);
+    if (this.#mustHash(digest, blob)) return this.hashing(digest, blob, openedAt);
     return new LastLook(blob.reader, () => this.#truncated(digest));
   }
 
   /** Hashes what is read, whole, and passes judgement at the end. */
-  hashing(digest: Digest, blob: OpenBlob): Inspection {
+  hashing(digest: Digest, blob: OpenBlob, openedAt: number): Inspection {
     const ticket = this.#fences.begin(undefined, digest);
-    const openedAt = this.#events.next();
     return new HashInspection(digest, blob.reader, {
       agreed: async () => {
         const disputed = this.#verdicts.isDisputed(digest);
