@@ -1,4 +1,5 @@
 /** The composition root: the only place that knows every concrete class. */
+import { setLogger } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { AdminServer } from './admin/admin-server.js';
 import { CacheUrlError, describeCache, openCache } from './cache/open.js';
@@ -53,6 +54,10 @@ export async function startApp(config: Config, log: Logger, version: string): Pr
 }
 
 async function compose(config: Config, log: Logger, version: string, closing: Closing): Promise<App> {
+  // The library would write lines of its own to stderr; what matters of them we say ourselves.
+  const aside = (detail: unknown) => log.debug({ detail: String(detail) }, 'grpc-js');
+  setLogger({ error: aside, info: aside, debug: aside });
+
   const limiter = new LogLimiter(repeatedLineInterval);
   closing.add('limiter', () => limiter.close());
   const readiness = new Readiness();

@@ -1,0 +1,103 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { type StorageDriver, StorageError } from '../../src/storage/storage-driver.js';
+import { StorageWatch } from '../../src/storage/storage-watch.js';
+
+const intervalMs = 1000;
+
+/** A storage that is there or not, and how often it was looked at. */
+class Mount {
+  present = false;
+  looks = 0;
+
+  get driver(): StorageDriver {
+    const refuse = () => Promise.reject(new StorageError('not asked for'));
+    return {
+      name: 'mount',
+      open: refuse,
+      stat: refuse,
+      readSmall: refuse,
+      redirectUrl: refuse,
+      close: () => Promise.resolve(),
+      check: async (signal) => {
+        signal.throwIfAborted();
+        this.looks += 1;
+        if (!this.present) throw new StorageError('no root');
+      },
+    };
+  }
+}
+
+let mount: Mount;
+let up: boolean;
+let seen: number;
+let absences: unknown[];
+let watch: StorageWatch;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  mount = new Mount();
+  up = false;
+  seen = 0;
+  absences = [];
+  watch = new StorageWatch(mount.driver, {
+    isUp: () => up,
+    onSeen: () => {
+      seen += 1;
+      up = true;
+    },
+    onAbsent: (error) => absences.push(error),
+    intervalMs,
+  });
+});
+afterEach(() => {
+  watch.close();
+  vi.useRealTimers();
+});
+
+describe('a storage watch', () => {
+  it('has looked once when it has started', async () => {
+    mount.present = true;
+    await watch.start();
+    expect({ seen, absences, looks: mount.looks }).toEqual({ seen: 1, absences: [], looks: 1 });
+  });
+
+  it('leaves a storage alone that is up', async () => {
+    mount.present = true;
+    await watch.start();
+    await vi.advanceTimersByTimeAsync(10 * intervalMs);
+    expect(mount.looks).toBe(1);
+  });
+
+  it('rule 11: looks until the storage appears, and tells of its absence once', async () => {
+    await watch.start();
+    await vi.advanceTimersByTimeAsync(3 * intervalMs);
+    expect({ seen, looks: mount.looks }).toEqual({ seen: 0, looks: 4 });
+    expect(absences).toEqual([expect.any(StorageError)]);
+    mount.present = true;
+    await vi.advanceTimersByTimeAsync(intervalMs);
+    expect(seen).toBe(1);
+  });
+
+  it('looks again when an operation found it down, and tells of each outage once', async () => {
+    mount.present = true;
+    await watch.start();
+    for (const outage of [1, 2]) {
+      up = false;
+      mount.present = false;
+      await vi.advanceTimersByTimeAsync(2 * intervalMs);
+      expect(absences).toHaveLength(outage);
+      mount.present = true;
+      await vi.advanceTimersByTimeAsync(intervalMs);
+      expect(seen).toBe(1 + outage);
+    }
+  });
+
+  it('looks no more when it is closed, and tells nothing of a look under way', async () => {
+    const starting = watch.start();
+    watch.close();
+    await starting;
+    await vi.advanceTimersByTimeAsync(10 * intervalMs);
+    expect({ seen, absences, looks: mount.looks }).toEqual({ seen: 0, absences: [], looks: 1 });
+    expect(vi.getTimerCount()).toBe(0);
+  });
+});
