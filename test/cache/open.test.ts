@@ -1,0 +1,112 @@
+import { createRequire } from 'node:module';
+import { describe, expect, it } from 'vitest';
+import { CacheUrlError, describeCache, openCache } from '../../src/cache/open.js';
+
+const options = { timeoutMs: 100, onUp: () => {}, onError: () => {} };
+
+describe('memory:', () => {
+  it('opens a cache in memory, which is up at once', async () => {
+    const changes: boolean[] = [];
+    const cache = await openCache('memory:', { ...options, onUp: (up) => changes.push(up) });
+    await cache.add('repo', 'sha256:a');
+    expect(await cache.contains('repo', 'sha256:a')).toBe(true);
+    expect(changes).toEqual([true]);
+    await cache.close();
+  });
+
+  it('keeps as many entries as max says', async () => {
+    const cache = await openCache('memory:?max=2', options);
+    for (const digest of ['sha256:a', 'sha256:b', 'sha256:c']) await cache.add('repo', digest);
+    expect(await cache.containsMany('repo', ['sha256:a', 'sha256:b', 'sha256:c'])).toEqual([
+      false,
+      true,
+      true,
+    ]);
+    await cache.close();
+  });
+
+  it('loads nothing of the network', async () => {
+    const loaded = () =>
+      Object.keys(createRequire(import.meta.url).cache).filter((file) => file.includes('/ioredis/'));
+    await (await openCache('memory:', options)).close();
+    expect(loaded()).toEqual([]);
+    // Port 1 answers nobody; what counts is that the check above would have seen the library.
+    await (await openCache('redis://127.0.0.1:1', options)).close();
+    expect(loaded()).not.toEqual([]);
+  });
+});
+
+describe('a URL that names no cache', () => {
+  it.each([
+    ['', 'not a URL'],
+    ['localhost', 'not a URL'],
+    ['redis://', 'names no host'],
+    ['redis:', 'names no host'],
+    ['redis:///0', 'names no host'],
+    ['redis://host:0', 'port 0'],
+    ['redis://host:70000', 'not a URL'],
+    ['redis://host/db', 'index of a database'],
+    ['redis://host/-1', 'index of a database'],
+    ['redis://host/01', 'index of a database'],
+    ['redis://host/1/2', 'index of a database'],
+    ['redis://host?x', 'no parameters'],
+    ['redis://host?near=1', 'no parameters'],
+    ['redis://host/0?family=6', 'no parameters'],
+    ['redis://host#x', '#fragment'],
+    ['redis://user:pa%zz@host', 'percent-encoded'],
+    ['localhost:6379', 'unknown scheme'],
+    ['http://host', 'unknown scheme'],
+    ['redis+cluster://host:1', 'unknown scheme'],
+    ['memory:x', 'neither host nor path'],
+    ['memory://host', 'neither host nor path'],
+    ['memory:?size=1', 'one parameter, max, once'],
+    ['memory:?max=1&max=2', 'one parameter, max, once'],
+    ['memory:?max=1&x=2', 'one parameter, max, once'],
+    ['memory:?max=', 'a whole number from 1 to'],
+    ['memory:?max=0', 'a whole number from 1 to'],
+    ['memory:?max=-1', 'a whole number from 1 to'],
+    ['memory:?max=1.5', 'a whole number from 1 to'],
+    ['memory:?max=1e3', 'a whole number from 1 to'],
+    ['memory:?max=10000001', 'a whole number from 1 to'],
+    ['memory:?max=99999999999999999999', 'a whole number from 1 to'],
+  ])('%j', async (url, reason) => {
+    const error = await openCache(url, options).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(CacheUrlError);
+    expect(error).toMatchObject({ message: expect.stringContaining(reason) });
+    expect(() => describeCache(url)).toThrow(CacheUrlError);
+  });
+
+  it.each([
+    'redis://:s3cret#x@host',
+    'redis://:s3cret?x@host',
+    'redis://:s3cret/x@host',
+    'redis://:s3cret%zz@host',
+    'redis://user:s3cret@host:port',
+    'redis://user:s3cret@host/x',
+    'redis://user:s3cret@host?s3cret=s3cret',
+    's3cret:x',
+    'memory:?s3cret=1',
+    'memory:s3cret',
+  ])('is not repeated, whatever it holds: %j', async (url) => {
+    const error = await openCache(url, options).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(CacheUrlError);
+    expect(error instanceof Error && error.message).not.toMatch(/s3cret|\n/);
+  });
+});
+
+describe('the description of a cache', () => {
+  it.each([
+    ['memory:', 'memory: (at most 100000 entries)'],
+    ['memory:?max=5', 'memory: (at most 5 entries)'],
+    ['redis://host', 'redis://host:6379/0'],
+    ['redis://host/', 'redis://host:6379/0'],
+    ['redis://host?', 'redis://host:6379/0'],
+    ['redis://host:6380/2', 'redis://host:6380/2'],
+    ['rediss://[::1]:6380', 'rediss://[::1]:6380/0'],
+    ['redis://user:s3cret@host', 'redis://***@host:6379/0'],
+    ['redis://:s3cret@host:1/9', 'redis://***@host:1/9'],
+    ['redis://s3cret@host', 'redis://***@host:6379/0'],
+  ])('%j', (url, description) => {
+    expect(describeCache(url)).toBe(description);
+  });
+});
