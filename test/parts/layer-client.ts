@@ -1,12 +1,21 @@
 /** A grpc-js client of the service with promises, on a connection of its own. */
 import { createHash } from 'node:crypto';
 import { type ClientReadableStream, credentials, type ServiceError } from '@grpc/grpc-js';
+import type { Duration } from '../../src/gen/google/protobuf/duration.js';
 import {
+  type AddResponse,
+  type ContainsResponse,
   type ExistsResponse,
+  type FetchHeader,
   type FetchRequest,
   type FetchResponse,
+  type FindMissingResponse,
+  type GetMetaResponse,
   LayerCacheServiceClient,
+  type LayerMeta,
   RedirectPolicy,
+  type RemoveResponse,
+  type SetMetaResponse,
   type StatResponse,
 } from '../../src/gen/layercache/v1/layer_cache.js';
 
@@ -20,12 +29,42 @@ export class LayerClient {
     });
   }
 
-  exists(repository: string, digest: string): Promise<ExistsResponse> {
-    return answer((done) => this.#client.exists({ repository, digest, maxAge: undefined }, done));
+  exists(repository: string, digest: string, maxAge?: Duration): Promise<ExistsResponse> {
+    return answer((done) => this.#client.exists({ repository, digest, maxAge }, done));
   }
 
-  stat(repository: string, digest: string): Promise<StatResponse> {
-    return answer((done) => this.#client.stat({ repository, digest, maxAge: undefined }, done));
+  stat(repository: string, digest: string, maxAge?: Duration): Promise<StatResponse> {
+    return answer((done) => this.#client.stat({ repository, digest, maxAge }, done));
+  }
+
+  async findMissing(repository: string, digests: string[], maxAge?: Duration): Promise<string[]> {
+    const response = await answer<FindMissingResponse>((done) =>
+      this.#client.findMissing({ repository, digests, maxAge }, done),
+    );
+    return response.missingDigests;
+  }
+
+  async contains(repository: string, digest: string): Promise<boolean> {
+    const response = await answer<ContainsResponse>((done) =>
+      this.#client.contains({ repository, digest }, done),
+    );
+    return response.contains;
+  }
+
+  async add(repository: string, digest: string): Promise<void> {
+    await answer<AddResponse>((done) => this.#client.add({ repository, digest }, done));
+  }
+
+  async getMeta(digest: string): Promise<LayerMeta | undefined> {
+    return (await answer<GetMetaResponse>((done) => this.#client.getMeta({ digest }, done))).meta;
+  }
+
+  async setMeta(digest: string, meta: LayerMeta | undefined): Promise<void> {
+    await answer<SetMetaResponse>((done) => this.#client.setMeta({ digest, meta }, done));
+  }
+
+  async remove(repository: string, digest: string): Promise<void> {
+    await answer<RemoveResponse>((done) => this.#client.remove({ repository, digest }, done));
   }
 
   fetch(
@@ -48,6 +87,25 @@ export class LayerClient {
   close(): void {
     this.#client.close();
   }
+}
+
+/** Reads a Fetch to its end; rejects with the call's status, which then says how many bytes had come. */
+export async function bytesOf(
+  stream: ClientReadableStream<FetchResponse>,
+): Promise<{ header: FetchHeader; bytes: Buffer }> {
+  const chunks: Buffer[] = [];
+  let header: FetchHeader | undefined;
+  try {
+    for await (const { part } of stream as AsyncIterable<FetchResponse>) {
+      if (part?.$case === 'chunk') chunks.push(Buffer.from(part.value));
+      if (part?.$case === 'header') header = part.value;
+    }
+  } catch (error) {
+    const received = chunks.reduce((sum, chunk) => sum + chunk.length, 0);
+    throw Object.assign(error as ServiceError, { received });
+  }
+  if (header === undefined) throw new Error('no header came');
+  return { header, bytes: Buffer.concat(chunks) };
 }
 
 /** Reads a Fetch to its end and says what the bytes hash to; rejects with the call's status. */

@@ -1,0 +1,129 @@
+/**
+ * Debian's `docker-registry` on a free port of the loopback, over a filesystem
+ * tree and, where one is given, a Redis as its blob-descriptor cache. Whoever
+ * starts one stops it.
+ */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+export interface DockerRegistryOptions {
+  /** Its storage's root directory. */
+  readonly root: string;
+  /** Port of the Redis that it keeps its blob descriptors in. */
+  readonly redisPort: number;
+}
+
+const startTimeoutMs = 15_000;
+
+export class DockerRegistry {
+  #url = '';
+  readonly #directory: string;
+  readonly #child: ChildProcess;
+  readonly #exited: Promise<unknown>;
+  #log = '';
+
+  private constructor(directory: string, child: ChildProcess) {
+    this.#directory = directory;
+    this.#child = child;
+    this.#exited = once(child, 'exit');
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      this.#log += text;
+    });
+    process.on('exit', () => child.kill('SIGKILL'));
+  }
+
+  /** Resolves when it answers. */
+  static async start({ root, redisPort }: DockerRegistryOptions): Promise<DockerRegistry> {
+    const directory = await mkdtemp(join(tmpdir(), 'layercache-registry-'));
+    const config = join(directory, 'config.json');
+    // YAML takes JSON.
+    await writeFile(
+      config,
+      JSON.stringify({
+        version: 0.1,
+        log: { level: 'info', formatter: 'json' },
+        storage: {
+          filesystem: { rootdirectory: root },
+          delete: { enabled: true },
+          cache: { blobdescriptor: 'redis' },
+        },
+        redis: { addr: `127.0.0.1:${redisPort}` },
+        http: { addr: '127.0.0.1:0' },
+      }),
+    );
+    const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const registry = new DockerRegistry(directory, child);
+    await registry.#listens();
+    return registry;
+  }
+
+  /** Errors that it has logged. */
+  get errors(): readonly string[] {
+    return this.#log.split('\n').filter((line) => line.includes('"level":"error"'));
+  }
+
+  /** Pushes a layer as a client does, under the digest of that algorithm, which it gives. */
+  async push(
+    repository: string,
+    bytes: Uint8Array,
+    algorithm: 'sha256' | 'sha512' = 'sha256',
+  ): Promise<string> {
+    const digest = `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`;
+    const begun = await this.#request('POST', `/v2/${repository}/blobs/uploads/`, 202);
+    const location = new URL(begun.headers.get('location') ?? '', this.#url);
+    location.searchParams.set('digest', digest);
+    await this.#request('PUT', location.pathname + location.search, 201, bytes);
+    return digest;
+  }
+
+  /** The layer's bytes as the registry gives them. */
+  async pull(repository: string, digest: string): Promise<Buffer> {
+    const response = await this.#request('GET', `/v2/${repository}/blobs/${digest}`, 200);
+    return Buffer.from(await response.arrayBuffer());
+  }
+
+  /** The status of a HEAD of the layer. */
+  async head(repository: string, digest: string): Promise<number> {
+    const response = await fetch(`${this.#url}/v2/${repository}/blobs/${digest}`, { method: 'HEAD' });
+    return response.status;
+  }
+
+  /** Deletes the layer from the repository through the registry's own API. */
+  async delete(repository: string, digest: string): Promise<void> {
+    await this.#request('DELETE', `/v2/${repository}/blobs/${digest}`, 202);
+  }
+
+  async stop(): Promise<void> {
+    this.#child.kill('SIGKILL');
+    await this.#exited;
+    await rm(this.#directory, { recursive: true, force: true });
+  }
+
+  async #request(method: string, path: string, status: number, body?: Uint8Array): Promise<Response> {
+    const response = await fetch(new URL(path, this.#url), {
+      method,
+      signal: AbortSignal.timeout(startTimeoutMs),
+      ...(body && { body: Buffer.from(body) }),
+    });
+    if (response.status === status) return response;
+    throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`);
+  }
+
+  async #listens(): Promise<void> {
+    const deadline = Date.now() + startTimeoutMs;
+    while (Date.now() < deadline && this.#child.exitCode === null) {
+      const [, address] = /listening on ([0-9.:]+)/.exec(this.#log) ?? [];
+      if (address !== undefined) {
+        this.#url = `http://${address}`;
+        return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+    await this.stop();
+    throw new Error(`docker-registry does not listen\n${this.#log}`);
+  }
+}
