@@ -1,0 +1,170 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describeStorage, openStorage } from '../../src/storage/open.js';
+import { StorageUrlError } from '../../src/storage/storage-url-error.js';
+import { TemporaryTree } from '../parts/temporary-tree.js';
+
+const options = { timeoutMs: 5000 };
+const live = new AbortController().signal;
+
+describe('file:', () => {
+  it('opens an absolute path, percent-encoded or with a slash at its end', async () => {
+    const tree = await TemporaryTree.create();
+    await tree.put('/docker/registry/v2/x', Buffer.from('x'));
+    for (const url of [
+      `file://${tree.root}`,
+      `file://${tree.root}/`,
+      `file://${tree.root.replace('root', '%72oot')}`,
+    ]) {
+      const driver = await openStorage(url, options);
+      expect(driver.name).toBe('file');
+      expect((await driver.stat('/docker/registry/v2/x', live)).size).toBe(1);
+      await driver.close();
+    }
+    await tree.delete();
+  });
+
+  it('new=true starts on a registry nobody has pushed to yet', async () => {
+    const tree = await TemporaryTree.create();
+    for (const [query, isGood] of [
+      ['', false],
+      ['?new=false', false],
+      ['?new=true', true],
+    ] as const) {
+      const driver = await openStorage(`file://${tree.outside}${query}`, options);
+      const check = driver.check(live);
+      if (isGood) await check;
+      else await expect(check).rejects.toThrow(/does not hold/);
+      await driver.close();
+    }
+    await tree.delete();
+  });
+
+  it.each([
+    'file:relative',
+    'file:/one-slash',
+    'file://host/path',
+    'file://localhost/path',
+    'file:///path#fragment',
+    'file:///bad%',
+    'file:///a%2Fb',
+    'file:///nul%00',
+    'file:///x?new=yes',
+    'file:///x?new',
+    'file:///x?new=true&new=true',
+    'file:///x?news=true',
+  ])('%s is refused in one line', async (url) => {
+    await expectOneLine(openStorage(url, options));
+  });
+});
+
+describe('unknown', () => {
+  it.each(['', 'nonsense', '/var/lib/registry', 'ftp://user:secret@host/x', 'S4://bucket?key=secret', ':'])(
+    '%j is refused in one line that tells no secret',
+    async (url) => {
+      const message = await expectOneLine(openStorage(url, options));
+      expect(message).not.toContain('secret');
+    },
+  );
+});
+
+describe('module:', () => {
+  let folder: string;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'layercache modules-'));
+    const driver = `{ name: 'own', open: async () => {}, stat: async () => ({ size: 7, version: parameters.get('v') }),
+      readSmall: async () => new Uint8Array(), check: async () => {}, redirectUrl: async () => undefined,
+      close: async () => { globalThis.layercacheClosed = parameters.get('v'); } }`;
+    const sources: Record<string, string> = {
+      default: `export default (parameters) => (${driver});`,
+      named: `export async function open(parameters) { return ${driver}; }`,
+      slow: `export default (parameters) => new Promise((resolve) => { globalThis.layercacheGo = () => resolve(${driver}); });`,
+      none: 'export const other = 1;',
+      value: 'export default 1;',
+      nothing: 'export default () => undefined;',
+      lacking: "export default () => ({ name: 'own', open() {}, stat() {}, readSmall() {}, check() {} });",
+      nameless: `export default (parameters) => ({ ...${driver}, name: '' });`,
+      throwing: "export default () => { throw new Error('first line\\nsecond line'); };",
+      broken: "throw new Error('at its top');",
+      syntax: 'export default (',
+    };
+    for (const [name, source] of Object.entries(sources))
+      await writeFile(join(folder, `${name}.mjs`), source);
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  it.each(['default', 'named'])(
+    'opens a driver from its %s export, and hands it the parameters',
+    async (name) => {
+      const driver = await openStorage(`module:${encodeURI(folder)}/${name}.mjs?v=one&other=2`, options);
+      expect(driver.name).toBe('own');
+      expect(await driver.stat('/a', live)).toEqual({ size: 7, version: 'one' });
+      await driver.close();
+    },
+  );
+
+  it('takes the path from the working directory', async () => {
+    const driver = await openStorage('module:./test/parts/memory-driver.mjs?store=open', options);
+    await driver.check(live);
+    await driver.close();
+  });
+
+  it.each([
+    ['none', /exports no function/],
+    ['value', /exports no function/],
+    ['nothing', /opened no driver/],
+    ['lacking', /lacks redirectUrl, close/],
+    ['nameless', /lacks a name/],
+    ['throwing', /first line$/],
+    ['broken', /at its top/],
+    ['syntax', /cannot be opened/],
+    ['missing', /cannot be opened/],
+  ])('%s is refused in one line', async (name, reason) => {
+    const message = await expectOneLine(
+      openStorage(`module:${encodeURI(folder)}/${name}.mjs?password=secret`, options),
+    );
+    expect(message).toMatch(reason);
+    expect(message).not.toContain('secret');
+  });
+
+  it.each(['module:', 'module:?a=b', 'module:./bad%'])('%s is refused in one line', async (url) => {
+    await expectOneLine(openStorage(url, options));
+  });
+
+  it('one that does not answer is refused in its time, and closed when it comes', async () => {
+    const message = await expectOneLine(
+      openStorage(`module:${encodeURI(folder)}/slow.mjs?v=late`, { timeoutMs: 300 }),
+    );
+    expect(message).toMatch(/did not answer within 300 ms/);
+    const world = globalThis as { layercacheGo?: () => void; layercacheClosed?: string };
+    world.layercacheGo?.();
+    await expect.poll(() => world.layercacheClosed).toBe('late');
+  });
+});
+
+describe('describeStorage', () => {
+  it.each([
+    ['file:///var/lib/registry', 'file:///var/lib/registry'],
+    ['file:///var/lib/registry?new=true', 'file:///var/lib/registry?new=true'],
+    ['module:./driver.js', 'module:./driver.js'],
+    ['module:./driver.js?token=secret&region=x&token=y', 'module:./driver.js?token=…&region=…'],
+    ['s3://key:secret@bucket', 's3:…'],
+    ['secret', ':…'],
+  ])('%s is told as %s', (url, told) => {
+    expect(describeStorage(url)).toBe(told);
+  });
+});
+
+async function expectOneLine(opening: Promise<unknown>): Promise<string> {
+  const error = await opening.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  );
+  expect(error).toBeInstanceOf(StorageUrlError);
+  const { message } = error as StorageUrlError;
+  expect(message).not.toContain('\n');
+  return message;
+}
