@@ -162,8 +162,11 @@ class Call implements ObservedCall {
       limiter.write(`defect ${rpc}`, (suppressed) => {
         log.error({ err: error, rpc, suppressed, ...this.#traceIds() }, 'a call failed by a defect');
       });
-    } else if (code === 'UNAVAILABLE') {
-      limiter.write(`unavailable ${reasonOf(error)}`, (suppressed) => {
+      return;
+    }
+    const reason = code === 'UNAVAILABLE' ? reasonOf(error) : undefined;
+    if (reason !== undefined) {
+      limiter.write(`unavailable ${reason}`, (suppressed) => {
         log.error({ err: error, rpc, suppressed }, 'a call could not be answered');
       });
     }
@@ -183,12 +186,12 @@ class Call implements ObservedCall {
 
 const traceParent = /^[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-|$)/;
 
-/** `ErrorInfo.reason` of an error that the domain knows, or the code that the edge gave it. */
+/** `ErrorInfo.reason` of an error that the domain knows, or the edge's own for the log (`CLIENT_STALLED`). */
 function reasonOf(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined;
   if ('reason' in error && typeof error.reason === 'string') return error.reason;
-  if (error.cause instanceof Error && 'reason' in error.cause && typeof error.cause.reason === 'string') {
-    return error.cause.reason;
-  }
-  return 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  // One digest of many: its own error is the cause.
+  const { cause } = error;
+  if (cause instanceof Error && 'reason' in cause && typeof cause.reason === 'string') return cause.reason;
+  return /^[A-Z_]+$/.test(error.name) ? error.name : undefined;
 }

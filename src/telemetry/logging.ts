@@ -15,22 +15,36 @@ export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' |
 /** A log and how to end it. */
 export interface Log {
   readonly log: Logger;
-  /** Resolves when every line has been handed to the operating system, at the latest after a second. */
-  readonly flush: () => Promise<void>;
+  /**
+   * Resolves when every line has been handed to the operating system, at the
+   * latest after a second; `false` when the reader hangs. Then a thread hangs
+   * in its write, `process.exit` waits for that thread, and only a signal ends
+   * the process. (Writing without waiting is no way out: a pipe that is full
+   * for a moment is then tried again only every 100 ms.)
+   */
+  readonly flush: () => Promise<boolean>;
 }
 
 /** Bytes of lines that wait for a stdout that nobody reads; beyond them lines are dropped. */
 const maxWaiting = 8 << 20;
 const flushDeadline = 1000;
 
-export async function openLog(level: LogLevel, terminal: boolean): Promise<Log> {
+/** The log of the process, on stdout. */
+export function openLog(level: LogLevel, terminal: boolean): Promise<Log> {
+  return openLogAt(1, level, terminal);
+}
+
+/** A log at an open file descriptor. */
+export async function openLogAt(fd: number, level: LogLevel, terminal: boolean): Promise<Log> {
   if (terminal) {
     // Loaded only for a person who reads along.
     const { default: pretty } = await import('pino-pretty');
-    const stream = pretty({ destination: 1, sync: true, ignore: 'pid,hostname' });
-    return { log: pino(logOptions(level), stream), flush: () => Promise.resolve() };
+    return { log: pino(logOptions(level), pretty({ destination: fd, sync: true })), flush: async () => true };
   }
-  const stream = destination({ dest: 1, sync: false, maxLength: maxWaiting });
+  // Without a least length its flush does nothing, and calls back at once.
+  const stream = destination({ dest: fd, sync: false, minLength: 1, maxLength: maxWaiting });
+  // A full disk must not end the service; what waits is written once there is room.
+  stream.on('error', () => undefined);
   return { log: pino(logOptions(level), stream), flush: () => flushed(stream) };
 }
 
@@ -57,13 +71,17 @@ function describeError(error: unknown): unknown {
   return { type, message, code, stack };
 }
 
-function flushed(stream: { flush(callback: (error?: Error) => void): void }): Promise<void> {
+function flushed(stream: ReturnType<typeof destination>): Promise<boolean> {
   return new Promise((resolve) => {
-    const deadline = setTimeout(resolve, flushDeadline);
+    const deadline = setTimeout(() => {
+      // pino flushes once more at exit, synchronously: it would hang there for good.
+      stream.flushSync = () => {};
+      resolve(false);
+    }, flushDeadline);
     // Where the lines should have gone there is nobody left to tell about an error.
-    stream.flush(() => {
+    stream.flush((error) => {
       clearTimeout(deadline);
-      resolve();
+      resolve(error === undefined || error === null);
     });
   });
 }

@@ -16,10 +16,11 @@ import {
   TraceIdRatioBasedSampler,
 } from '@opentelemetry/sdk-trace';
 import type { Logger } from 'pino';
+import type { OtelDiagnostics } from './otel-diagnostics.js';
 import { type TraceIds, Tracing } from './tracing.js';
 
 /** Starts the SDK, of which there is one per process; `Tracing.shutdown` ends it. */
-export function startTracing(resource: Resource, log: Logger): Tracing {
+export function startTracing(resource: Resource, log: Logger, diagnostics: OtelDiagnostics): Tracing {
   const ids = new DrawnIds();
   const sampler = samplerFromEnvironment(log);
   const sdk = new NodeSDK({
@@ -30,6 +31,8 @@ export function startTracing(resource: Resource, log: Logger): Tracing {
     metricReaders: [],
     logRecordProcessors: [],
   });
+  // Its constructor has turned to the console if OTEL_LOG_LEVEL is set.
+  diagnostics.install();
   sdk.start();
   return new Tracing({
     tracer: trace.getTracer('layercache'),

@@ -1,5 +1,4 @@
 /** All of telemetry, set up once per process from the log and the standard variables. */
-import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api';
 import type { Logger } from 'pino';
 import type { LayerInfoCache } from '../cache/layer-info-cache.js';
 import type { Observer } from '../layer/observer.js';
@@ -12,6 +11,7 @@ import { Ledger } from './ledger.js';
 import { LedgerProducer } from './ledger-producer.js';
 import { LogLimiter } from './log-limiter.js';
 import { MeasuredCache } from './measured-cache.js';
+import { OtelDiagnostics } from './otel-diagnostics.js';
 import { describeSender, describeService } from './otel-resource.js';
 import { exportRequest } from './otlp-request.js';
 import { ProcessMetrics } from './process-metrics.js';
@@ -33,7 +33,7 @@ export interface TelemetryOptions {
 /** How often, in milliseconds, one kind of repeated line is written. */
 const repeatedLineInterval = 1000;
 /** How long, in milliseconds, a last export may take when the process ends. */
-const lastExport = 3000;
+const lastExport = 1500;
 
 export interface Telemetry {
   /** For the RPC edge. */
@@ -48,7 +48,7 @@ export interface Telemetry {
   metricsText(): Promise<string>;
   /** What `/debug/vars` answers. */
   debugVars(): DebugVars;
-  /** Sends what is still to be sent, for at most three seconds, and stops. Never rejects. */
+  /** Sends what is still to be sent, for at most 1.5 seconds, and stops. Never rejects. */
   shutdown(): Promise<void>;
 }
 
@@ -74,18 +74,16 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
   const text = new PrometheusText(producer, service);
   const observer = new DomainObserver(instruments, log, limiter);
 
+  const diagnostics = new OtelDiagnostics(log, limiter);
   const request = exportRequest(process.env);
   const stops: (() => Promise<void>)[] = [];
   let tracing: Tracing | undefined;
   if (request.traces || request.metrics) {
-    diag.setLogger(new LoggedDiagnostics(log, limiter), {
-      logLevel: DiagLogLevel.WARN,
-      suppressOverrideMessage: true,
-    });
+    diagnostics.install();
     const sender = await describeSender(service);
     if (request.traces) {
       const { startTracing } = await import('./otel-tracing.js');
-      const started = startTracing(sender, log);
+      const started = startTracing(sender, log, diagnostics);
       tracing = started;
       stops.push(() => started.shutdown());
     }
@@ -121,7 +119,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
       processMetrics.close();
       await endedWithin(lastExport, stops, log);
       limiter.close();
-      diag.disable();
+      diagnostics.remove();
     },
   };
 }
@@ -142,39 +140,4 @@ async function endedWithin(
   );
   await Promise.race([Promise.all(stopped), late]);
   clearTimeout(timer);
-}
-
-/** What the SDK has to say, as lines of our log; a collector that is down repeats itself. */
-class LoggedDiagnostics implements DiagLogger {
-  readonly #log: Logger;
-  readonly #limiter: LogLimiter;
-
-  constructor(log: Logger, limiter: LogLimiter) {
-    this.#log = log;
-    this.#limiter = limiter;
-  }
-
-  error(message: string): void {
-    this.#limiter.write('opentelemetry error', (suppressed) =>
-      this.#log.error({ detail: message, suppressed }, 'OpenTelemetry'),
-    );
-  }
-
-  warn(message: string): void {
-    this.#limiter.write('opentelemetry warning', (suppressed) =>
-      this.#log.warn({ detail: message, suppressed }, 'OpenTelemetry'),
-    );
-  }
-
-  info(message: string): void {
-    this.#log.info({ detail: message }, 'OpenTelemetry');
-  }
-
-  debug(message: string): void {
-    this.#log.debug({ detail: message }, 'OpenTelemetry');
-  }
-
-  verbose(message: string): void {
-    this.#log.trace({ detail: message }, 'OpenTelemetry');
-  }
 }

@@ -289,6 +289,27 @@ describe('the standard variables', () => {
     expect(collector.metrics.length).toBeGreaterThan(0);
   });
 
+  it('what the SDK says at OTEL_LOG_LEVEL goes to our log, not to the console', async () => {
+    const debug = vi.spyOn(console, 'debug').mockReturnValue();
+    const telemetry = await start({
+      OTEL_EXPORTER_OTLP_ENDPOINT: collector.httpEndpoint,
+      OTEL_LOG_LEVEL: 'debug',
+    });
+    await missingCall(telemetry, () => []);
+    await telemetry.shutdown();
+    expect(debug).not.toHaveBeenCalled();
+    debug.mockRestore();
+    expect(lines.at('debug').length).toBeGreaterThan(0);
+  });
+
+  it('an endpoint that is no URL is one clear line, and the server starts', async () => {
+    const telemetry = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: 'not a url' });
+    await missingCall(telemetry, () => []);
+    expect(await telemetry.metricsText()).toContain('rpc_server_call_duration_seconds_count');
+    await telemetry.shutdown();
+    expect(lines.at('error').length + lines.at('warn').length).toBeGreaterThan(0);
+  });
+
   it('a collector that is not there costs the shutdown a bounded time and a line', async () => {
     const endpoint = collector.httpEndpoint;
     await collector.close();

@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CacheError, CacheKeyError, type LayerInfoCache } from '../../src/cache/layer-info-cache.js';
 import { MemoryCache } from '../../src/cache/memory-cache.js';
-import { LayerUnknownError, StorageUnavailableError } from '../../src/layer/errors.js';
+import { DigestFailedError, LayerUnknownError, StorageUnavailableError } from '../../src/layer/errors.js';
 import { parseDigest } from '../../src/reference/digest.js';
 import { parseRepositoryName } from '../../src/reference/repository-name.js';
+import { ClientStalledError, ServerCutError } from '../../src/rpc/call-aborts.js';
 import {
   BlobChangedError,
   InvalidPathError,
@@ -383,8 +384,20 @@ describe('the access log', () => {
   });
 
   it('rule 17: says CLIENT_STALLED of a client that stalled', () => {
-    call('Fetch', 'RESOURCE_EXHAUSTED', Object.assign(new Error('stalled'), { code: 'CLIENT_STALLED' }));
+    call('Fetch', 'RESOURCE_EXHAUSTED', new ClientStalledError(60_000));
     expect(lines.lines[0]).toMatchObject({ code: 'RESOURCE_EXHAUSTED', reason: 'CLIENT_STALLED' });
+  });
+
+  it('names the reason of one digest among many', () => {
+    if (digest === undefined) throw new Error('the fixture is wrong');
+    const failed = new DigestFailedError(digest, new StorageUnavailableError(new Error('gone')));
+    call('FindMissing', 'UNAVAILABLE', failed);
+    expect(lines.at('info')[0]).toMatchObject({ reason: 'STORAGE_UNAVAILABLE' });
+  });
+
+  it('takes a call that our own stopping cut for no outage', () => {
+    call('Fetch', 'UNAVAILABLE', new ServerCutError());
+    expect(lines.at('error')).toEqual([]);
   });
 
   it('has a defect at error, with its stack', () => {
