@@ -11,74 +11,52 @@ export interface ArrivedCall {
 }
 
 /**
- * The calls of our own service that are under way: a drain waits for them and
- * a cut aborts them. Health and reflection are not among them.
+ * The calls of our own service that have no answer yet: a drain waits for them
+ * and a cut aborts them. Health and reflection are not among them.
  */
 export class CallsInFlight {
   readonly #observer: CallObserver;
-  readonly #unanswered = new Set<RunningCall>();
-  readonly #open = new Set<RunningCall>();
-  readonly #waiters = new Set<() => void>();
+  readonly #calls = new Set<RunningCall>();
+  readonly #waiters: (() => void)[] = [];
 
   constructor(observer: CallObserver) {
     this.#observer = observer;
   }
 
   /** Takes up a call that grpc-js has just handed over. */
-  begin(method: string, call: ArrivedCall): RunningCall {
-    const observed = this.#observer.began(method, (key) => call.metadata.get(key).map(String));
-    const running = new RunningCall(observed, Number(call.getDeadline()), this.#onAnswered, this.#onOver);
-    this.#unanswered.add(running);
-    this.#open.add(running);
+  begin(method: string, arrived: ArrivedCall): RunningCall {
+    const observed = this.#observer.began(method, (key) => arrived.metadata.get(key).map(String));
+    const deadline = Number(arrived.getDeadline());
+    const call = new RunningCall(observed, deadline, this.#onAnswered);
+    this.#calls.add(call);
     // It fires at the end of every call, also of a successful one.
-    call.once('cancelled', () => running.over());
+    arrived.once('cancelled', () => call.over());
     // A request that ends after its deadline is handed over all the same, and
     // then the event has already been.
-    if (running.deadline <= Date.now()) {
-      running.abort(new CallDeadlineError());
-      running.over();
-    }
-    return running;
+    if (deadline <= Date.now()) call.abort(new CallDeadlineError());
+    return call;
   }
 
-  /** Aborts every call that has no answer yet. */
+  get size(): number {
+    return this.#calls.size;
+  }
+
+  /** Aborts every call. */
   abortAll(reason: CallAbortedError): void {
-    for (const call of this.#unanswered) call.abort(reason);
+    for (const call of this.#calls) call.abort(reason);
   }
 
-  /** Resolves when every call has its answer. */
+  /** Resolves when there is none. */
   answered(): Promise<void> {
-    return this.#until(() => this.#unanswered.size === 0);
-  }
-
-  /** Resolves when every call has its answer and its transport has ended. */
-  over(): Promise<void> {
-    return this.#until(() => this.#unanswered.size === 0 && this.#open.size === 0);
+    return new Promise((resolve) => {
+      if (this.#calls.size === 0) resolve();
+      else this.#waiters.push(resolve);
+    });
   }
 
   readonly #onAnswered = (call: RunningCall): void => {
-    this.#unanswered.delete(call);
-    this.#wake();
+    this.#calls.delete(call);
+    if (this.#calls.size > 0) return;
+    for (const resolve of this.#waiters.splice(0)) resolve();
   };
-
-  readonly #onOver = (call: RunningCall): void => {
-    this.#open.delete(call);
-    this.#wake();
-  };
-
-  #wake(): void {
-    for (const waiter of this.#waiters) waiter();
-  }
-
-  #until(reached: () => boolean): Promise<void> {
-    return new Promise((resolve) => {
-      const look = (): void => {
-        if (!reached()) return;
-        this.#waiters.delete(look);
-        resolve();
-      };
-      this.#waiters.add(look);
-      look();
-    });
-  }
 }

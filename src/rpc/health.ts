@@ -1,4 +1,9 @@
-import type { Server, ServerWritableStream, UntypedServiceImplementation } from '@grpc/grpc-js';
+import {
+  type Server,
+  type ServerWritableStream,
+  status,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import { HealthImplementation } from 'grpc-health-check';
 
 /**
@@ -8,6 +13,7 @@ import { HealthImplementation } from 'grpc-health-check';
 export class Health {
   readonly #services: readonly string[];
   readonly #implementation: HealthImplementation;
+  readonly #watches = new Set<HealthWatch>();
 
   /** Not serving until told. */
   constructor(service: string) {
@@ -33,11 +39,20 @@ export class Health {
     });
   }
 
+  /** Ends the watches under way: what they watch will not be back. */
+  endWatches(): void {
+    for (const call of this.#watches) {
+      call.emit('error', { code: status.UNAVAILABLE, details: 'the server is stopping' });
+    }
+  }
+
   // The library remembers every service name that a client ever watched; ours
   // are two, and no other ever comes to be, so nothing needs to be remembered.
   #watch(handlers: UntypedServiceImplementation) {
     const watch = handlers['watch'] as (call: HealthWatch) => void;
     return (call: HealthWatch): void => {
+      this.#watches.add(call);
+      call.once('cancelled', () => this.#watches.delete(call));
       if (this.#services.includes(call.request.service)) watch(call);
       else call.write({ status: 'SERVICE_UNKNOWN' });
     };

@@ -4,52 +4,33 @@ import type { ObservedCall } from './call-observer.js';
 // Beyond it Node's timers fire at once.
 const longestTimer = 2 ** 31 - 1;
 
+// A client resets its stream at the very moment of our own timer: a few
+// milliseconds are the same moment.
+const sameMomentMs = 10;
+
 /**
- * One call between its arrival and the end of its transport. Its signal is
- * aborted when the client is gone, the deadline has passed, the client stalls
- * or the server is cut; the first reason stays.
+ * One call between its arrival and its answer. Its signal is aborted when the
+ * client is gone, the deadline has passed, the client stalls or the server is
+ * cut; the first reason stays.
  */
 export class RunningCall {
   readonly observed: ObservedCall;
-  /** Milliseconds since the epoch; `Infinity` without a deadline. */
-  readonly deadline: number;
+  readonly #deadline: number;
   readonly #onAnswered: (call: RunningCall) => void;
-  readonly #onOver: (call: RunningCall) => void;
-  #controller: AbortController | undefined;
+  readonly #controller = new AbortController();
   #abortReason: CallAbortedError | undefined;
   #deadlineTimer: NodeJS.Timeout | undefined;
   #answered = false;
-  #over = false;
 
-  constructor(
-    observed: ObservedCall,
-    deadline: number,
-    onAnswered: (call: RunningCall) => void,
-    onOver: (call: RunningCall) => void,
-  ) {
+  /** @param deadline milliseconds since the epoch; `Infinity` without one */
+  constructor(observed: ObservedCall, deadline: number, onAnswered: (call: RunningCall) => void) {
     this.observed = observed;
-    this.deadline = deadline;
+    this.#deadline = deadline;
     this.#onAnswered = onAnswered;
-    this.#onOver = onOver;
   }
 
-  /** Made when first asked for: a call that is answered from memory never pays for it. */
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.#abortReason !== undefined) this.#controller.abort(this.#abortReason);
-    }
     return this.#controller.signal;
-  }
-
-  /**
-   * Has the signal aborted at the deadline. For streams: of a unary call the
-   * transport tells at that moment, of a stream only once its data is taken.
-   */
-  armDeadline(): void {
-    const delay = this.deadline - Date.now();
-    if (delay > longestTimer) return;
-    this.#deadlineTimer = setTimeout(() => this.abort(new CallDeadlineError()), delay);
   }
 
   /** Why the call was given up; `undefined` while it was not. */
@@ -57,11 +38,28 @@ export class RunningCall {
     return this.#abortReason;
   }
 
+  /**
+   * Has the signal aborted at the deadline. For streams: of a unary call the
+   * transport tells at that moment, of a stream only once its data is taken.
+   */
+  armDeadline(): void {
+    const delay = this.#deadline - Date.now();
+    if (delay > longestTimer) return;
+    this.#deadlineTimer = setTimeout(() => this.abort(new CallDeadlineError()), delay);
+  }
+
   /** Gives the call up. Without effect once it is answered or given up. */
   abort(reason: CallAbortedError): void {
     if (this.#answered || this.#abortReason !== undefined) return;
     this.#abortReason = reason;
-    this.#controller?.abort(reason);
+    this.#controller.abort(reason);
+  }
+
+  /** The transport has ended; a call without an answer by then is given up. */
+  over(): void {
+    if (this.#answered) return;
+    const late = Date.now() + sameMomentMs >= this.#deadline;
+    this.abort(late ? new CallDeadlineError() : new CallCancelledError());
   }
 
   /** The work has ended; `code` is the status by name, `error` what was thrown. Called exactly once. */
@@ -70,19 +68,5 @@ export class RunningCall {
     clearTimeout(this.#deadlineTimer);
     this.observed.ended(code, error);
     this.#onAnswered(this);
-  }
-
-  /** The transport has ended; a call without an answer by then is given up. */
-  over(): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.abort(this.#deadlinePassed() ? new CallDeadlineError() : new CallCancelledError());
-    this.#onOver(this);
-  }
-
-  #deadlinePassed(): boolean {
-    // A client resets its stream at the very moment of our own timer: a few
-    // milliseconds are the same moment.
-    return Date.now() + 10 >= this.deadline;
   }
 }

@@ -6,6 +6,7 @@ import type { CallObserver } from './call-observer.js';
 import { CallsInFlight } from './calls-in-flight.js';
 import { handlers, type LayerInfo, type Layers } from './handlers.js';
 import { Health } from './health.js';
+import { Listeners } from './listeners.js';
 import { addReflection } from './reflection.js';
 import { StallWatch } from './stall-watch.js';
 
@@ -48,9 +49,9 @@ const maxSentMessage = 4 << 20;
 // grpc-js takes this number as "without limit".
 const unlimited = 2 ** 31 - 1;
 
-// How long a drain and a cut wait for what follows from an answer or an abort:
-// the transport's last frames, a layer's close.
-const settleMs = 500;
+// How long a drain waits for the connections to go by themselves once their
+// calls are answered, and a cut for the work that it aborted.
+const settleMs = 1000;
 
 /**
  * The gRPC server: the nine RPCs, health and reflection. Not serving until
@@ -60,7 +61,7 @@ export class RpcServer {
   readonly #server: Server;
   readonly #calls: CallsInFlight;
   readonly #health: Health;
-  readonly #bound: string[] = [];
+  readonly #listeners: Listeners;
   readonly #cutAsked = Promise.withResolvers<void>();
   #drained: Promise<void> | undefined;
 
@@ -80,22 +81,13 @@ export class RpcServer {
     );
     this.#health.addToServer(this.#server);
     addReflection(this.#server, [serviceName, 'grpc.health.v1.Health']);
+    const injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
+    this.#listeners = new Listeners((socket) => injector.injectConnection(socket));
   }
 
   /** Listens on `host:port` and resolves with the port, chosen by the system for 0. Rejects with a `ListenError`. */
   listen(address: string): Promise<number> {
-    return new Promise((resolve, reject) => {
-      const refuse = (cause: Error): void => reject(new ListenError(address, cause));
-      try {
-        this.#server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) => {
-          if (error !== null) return refuse(error);
-          this.#bound.push(address.replace(/:0$/, `:${port}`));
-          resolve(port);
-        });
-      } catch (error) {
-        refuse(error instanceof Error ? error : new Error(String(error)));
-      }
-    });
+    return this.#listeners.listen(address);
   }
 
   /** What health says, of the server and of its service. */
@@ -121,42 +113,21 @@ export class RpcServer {
 
   async #drain(timeoutMs: number): Promise<void> {
     this.#health.setServing(false);
-    // Its callback would wait for idle connections too, and comes late after force.
+    this.#listeners.close();
+    // It tells clients to go. Its callback would wait for the idle ones too.
     this.#server.tryShutdown(() => {});
     await this.#unlessCut(this.#calls.answered(), timeoutMs);
-    await this.#unlessCut(this.#calls.over(), settleMs);
-    await this.#force();
-  }
-
-  async #force(): Promise<void> {
+    this.#health.endWatches();
+    if (this.#calls.size === 0) await this.#unlessCut(this.#listeners.emptied(), settleMs);
     this.#calls.abortAll(new ServerCutError());
-    // Without channelz only a port's own drain reaches its connections.
-    for (const address of this.#bound) this.#server.drain(address, 0);
+    this.#listeners.destroy();
+    await settled(Promise.all([this.#listeners.emptied(), this.#calls.answered()]), settleMs);
     this.#server.forceShutdown();
-    await settled(this.#calls.answered(), settleMs);
-    // The connections go down in timers of their own.
-    await new Promise((resolve) => setTimeout(resolve, 1));
   }
 
   #unlessCut(done: Promise<void>, timeoutMs: number): Promise<void> {
     return settled(Promise.race([done, this.#cutAsked.promise]), timeoutMs);
   }
-}
-
-/** The address cannot be listened on: in use, unknown, not allowed. */
-export class ListenError extends Error {
-  override readonly name = 'ListenError';
-  constructor(address: string, cause: Error) {
-    super(`cannot listen on ${address}: ${reasonOf(cause)}`, { cause });
-  }
-}
-
-// The library folds what the system said into a sentence of its own.
-function reasonOf(error: Error): string {
-  if (error.message.includes('EADDRINUSE')) return 'the address is in use';
-  if (error.message.includes('EACCES')) return 'permission denied';
-  if (error.message.includes('EADDRNOTAVAIL')) return 'this machine does not have that address';
-  return error.message;
 }
 
 function serverOptions(settings: RpcServerSettings): ServerOptions {
@@ -174,7 +145,7 @@ function serverOptions(settings: RpcServerSettings): ServerOptions {
 }
 
 /** Resolves when `done` does, or after `timeoutMs`. */
-async function settled(done: Promise<void>, timeoutMs: number): Promise<void> {
+async function settled(done: Promise<unknown>, timeoutMs: number): Promise<void> {
   const timeout = Promise.withResolvers<void>();
   const timer = setTimeout(timeout.resolve, timeoutMs);
   await Promise.race([done, timeout.promise]);

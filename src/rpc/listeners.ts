@@ -1,0 +1,89 @@
+import { once } from 'node:events';
+import { createServer, type Server, type Socket } from 'node:net';
+
+/**
+ * The sockets below the gRPC server. It could listen by itself, but then
+ * nothing of its public side ends a connection that has been told to go and
+ * does not, and a port in use is reported past us.
+ */
+export class Listeners {
+  readonly #accept: (socket: Socket) => void;
+  readonly #servers = new Set<Server>();
+  readonly #sockets = new Set<Socket>();
+  #closed = false;
+
+  /** @param accept what takes over each connection */
+  constructor(accept: (socket: Socket) => void) {
+    this.#accept = accept;
+  }
+
+  /** Listens on `host:port`, an IPv6 host in brackets; resolves with the port. Rejects with a `ListenError`. */
+  async listen(address: string): Promise<number> {
+    const [, host, port] = /^\[?(.*?)\]?:(\d{1,5})$/.exec(address) ?? [];
+    if (host === undefined || Number(port) > 65_535) throw new ListenError(address, 'it is not host:port');
+    if (this.#closed) throw new ListenError(address, 'the server has been stopped');
+    const server = createServer({ noDelay: true }, this.#onConnection);
+    this.#servers.add(server);
+    try {
+      await new Promise<void>((resolve, reject) => {
+        server.once('error', reject);
+        server.listen({ host, port: Number(port) }, () => {
+          server.off('error', reject);
+          resolve();
+        });
+      });
+    } catch (error) {
+      this.#servers.delete(server);
+      throw new ListenError(address, reasonOf(error), { cause: error });
+    }
+    const bound = server.address();
+    return typeof bound === 'object' && bound !== null ? bound.port : Number(port);
+  }
+
+  /** Takes no more connections; those that stand are left alone. */
+  close(): void {
+    this.#closed = true;
+    for (const server of this.#servers) server.close();
+    this.#servers.clear();
+  }
+
+  /** Ends every connection now. */
+  destroy(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  /** Resolves when the connections that stand now have ended. */
+  async emptied(): Promise<void> {
+    await Promise.all([...this.#sockets].map((socket) => once(socket, 'close')));
+  }
+
+  readonly #onConnection = (socket: Socket): void => {
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    this.#accept(socket);
+  };
+}
+
+/** The address cannot be listened on: in use, unknown, not allowed. */
+export class ListenError extends Error {
+  override readonly name = 'ListenError';
+  constructor(address: string, reason: string, options?: ErrorOptions) {
+    super(`cannot listen on ${address}: ${reason}`, options);
+  }
+}
+
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'unknown error';
+  switch ('code' in error ? error.code : undefined) {
+    case 'EADDRINUSE':
+      return 'the address is in use';
+    case 'EACCES':
+      return 'permission denied';
+    case 'EADDRNOTAVAIL':
+      return 'this machine does not have that address';
+    case 'ENOTFOUND':
+      return 'the host is unknown';
+    default:
+      return error.message;
+  }
+}
