@@ -19,7 +19,7 @@ export interface RedisAddress {
 export interface RedisConnectionOptions {
   /** Milliseconds that an operation may take: no connection is given up for being quiet for less. */
   readonly timeoutMs: number;
-  /** Called with each change, beginning with the first that is known. Must not throw. */
+  /** Called with each change, beginning with the first that is known; not when the client is closed. Must not throw. */
   readonly onUp: (up: boolean) => void;
   /** The connection's own troubles; each failed attempt is one. Must not throw. */
   readonly onError: (error: Error) => void;
@@ -59,7 +59,10 @@ export async function connectRedis(address: RedisAddress, options: RedisConnecti
     become(true);
     resolve();
   });
-  redis.on('close', () => become(false));
+  redis.on('close', () => {
+    // That we closed it is no outage.
+    if (redis.status !== 'end') become(false);
+  });
   const timer = setTimeout(resolve, readyWithinMs);
   await settled;
   clearTimeout(timer);

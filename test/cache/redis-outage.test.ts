@@ -121,6 +121,15 @@ describe('a Redis that dies', () => {
     expect(await cache.contains('repo', digest)).toBe(true);
   });
 
+  it('is not what a cache tells of when it is closed', async () => {
+    const server = await start();
+    const cache = await open(server.url);
+    await cache.close();
+    await failsAtOnce(cache);
+    expect(told.changes).toEqual([true]);
+    expect(told.errors).toEqual([]);
+  });
+
   it('fails what was under way, and writes nothing twice', async () => {
     const server = await start();
     const cache = await open(server.url, 10_000);
