@@ -7,6 +7,7 @@ import { blobPath, linkPath, parseLink } from '../reference/layout.js';
 import type { RepositoryName } from '../reference/repository-name.js';
 import {
   type BlobRange,
+  FileTooLongError,
   type OpenBlob,
   PathNotFoundError,
   type StorageDriver,
@@ -49,6 +50,7 @@ export class UpstreamLayerService implements LayerService {
         blob: { driver: this.#driver, path, version },
       };
     } catch (error) {
+      if (error instanceof FileTooLongError) throw linkCorrupt('holds no digest');
       // Rule 10: a link whose blob is gone is an unknown layer, like no link.
       if (error instanceof PathNotFoundError) throw new LayerUnknownError();
       throw asLayerError(error);
@@ -85,11 +87,15 @@ export class UpstreamLayerService implements LayerService {
  */
 function followLink(digest: Digest, content: Uint8Array): Digest {
   const target = parseLink(content);
-  if (target === undefined) throw new DataLossError('LINK_CORRUPT', 'the link of this layer holds no digest');
+  if (target === undefined) throw linkCorrupt('holds no digest');
   if (target !== digest && algorithmOf(target) === algorithmOf(digest)) {
-    throw new DataLossError('LINK_CORRUPT', 'the link of this layer leads to another layer');
+    throw linkCorrupt('leads to another layer');
   }
   return target;
+}
+
+function linkCorrupt(how: string): DataLossError {
+  return new DataLossError('LINK_CORRUPT', `the link of this layer ${how}`);
 }
 
 /** Rule 7: only the empty string has length 0, so any other blob of that length was cut. */

@@ -6,6 +6,7 @@
 import {
   BlobChangedError,
   type BlobStat,
+  FileTooLongError,
   InvalidPathError,
   maxSmallFile,
   type OpenBlob,
@@ -53,10 +54,7 @@ export async function checkedOpen(blob: OpenBlob): Promise<OpenBlob> {
 
 export function checkedSmall(content: Uint8Array): Uint8Array {
   if (!(content instanceof Uint8Array)) throw new StorageError('the driver answered no bytes');
-  if (content.byteLength > maxSmallFile)
-    throw new StorageError(
-      `a file of ${content.byteLength} bytes is no link: at most ${maxSmallFile} are read`,
-    );
+  if (content.byteLength > maxSmallFile) throw new FileTooLongError(content.byteLength);
   return content;
 }
 

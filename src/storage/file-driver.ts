@@ -13,6 +13,7 @@ import {
   assertValidRange,
   type BlobRange,
   type BlobStat,
+  FileTooLongError,
   maxSmallFile,
   type OpenBlob,
   PathNotFoundError,
@@ -107,8 +108,7 @@ export class FileDriver implements StorageDriver {
     const { fd, stat } = await this.#openFile(path, wanted);
     try {
       const size = Number(stat.size);
-      if (size > maxSmallFile)
-        throw new StorageError(`a file of ${size} bytes is no link: at most ${maxSmallFile} are read`);
+      if (size > maxSmallFile) throw new FileTooLongError(size);
       // One byte more than there should be tells a file that grew.
       const content = Buffer.allocUnsafe(size + 1);
       const count = await this.#fileSystem.read(fd, content, content.length, 0);

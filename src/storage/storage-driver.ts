@@ -72,7 +72,7 @@ export interface StorageDriver {
   /** Size and version of a blob. */
   stat(path: string, signal: AbortSignal): Promise<BlobStat>;
 
-  /** The content of a small file (a link); one longer than `maxSmallFile` is a `StorageError`. */
+  /** The content of a small file (a link); one longer than `maxSmallFile` is a `FileTooLongError`. */
   readSmall(path: string, signal: AbortSignal): Promise<Uint8Array>;
 
   /**
@@ -94,6 +94,14 @@ export const maxSmallFile = 4096;
 /** The storage failed: down, hung, refused, or not certain what it holds. The cause says which. */
 export class StorageError extends Error {
   override readonly name: string = 'StorageError';
+}
+
+/** `readSmall` met a file that is too long to be what was looked for. */
+export class FileTooLongError extends StorageError {
+  override readonly name = 'FileTooLongError';
+  constructor(size: number) {
+    super(`a file of ${size} bytes is no link: at most ${maxSmallFile} are read`);
+  }
 }
 
 /**

@@ -339,7 +339,7 @@ export function storageDriverSuite(name: string, factory: () => Promise<StorageU
         }
         await storage.put(`${folder}/small`, content);
         await expect(driver.readSmall(`${folder}/small`, live)).rejects.toMatchObject({
-          name: 'StorageError',
+          name: 'FileTooLongError',
         });
       });
 
