@@ -63,6 +63,25 @@ it('drops lines beyond its bound while the reader hangs', async () => {
   closeSync(fd);
 });
 
+it('hands every line to a pipe before the process ends', () => {
+  const script = `
+    const { openLog } = await import(${JSON.stringify(loggingModule)});
+    const { log, flush } = await openLog('info', false);
+    for (let i = 0; i < 2000; i++) log.info('x'.repeat(1000));
+    const handedOver = await flush();
+    process.exit(handedOver ? 0 : 1);
+  `;
+  const { stdout } = spawnSync(
+    'sh',
+    ['-c', '{ "$NODE" --experimental-strip-types --input-type=module -e "$SCRIPT"; echo "exit $?"; } | cat'],
+    { env: { ...process.env, NODE: process.execPath, SCRIPT: script, NODE_NO_WARNINGS: '1' } },
+  );
+  const lines = stdout.toString().trimEnd().split('\n');
+  expect(lines).toHaveLength(2001);
+  expect(lines.at(-1)).toBe('exit 0');
+  for (const line of lines.slice(0, -1)) expect(() => JSON.parse(line)).not.toThrow();
+});
+
 it('tells of a reader that hangs, so that the process can end all the same', async () => {
   const script = `
     const { openLog } = await import(${JSON.stringify(loggingModule)});
