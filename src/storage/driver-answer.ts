@@ -31,6 +31,8 @@ export function typed(error: unknown, path: string): Error {
       return new BlobChangedError(error.message, { cause: error });
     case 'InvalidPathError':
       return new InvalidPathError(error.message, { cause: error });
+    case 'FileTooLongError':
+      return new FileTooLongError({ cause: error });
     default:
       return new StorageError(error.message, { cause: error });
   }
@@ -54,7 +56,7 @@ export async function checkedOpen(blob: OpenBlob): Promise<OpenBlob> {
 
 export function checkedSmall(content: Uint8Array): Uint8Array {
   if (!(content instanceof Uint8Array)) throw new StorageError('the driver answered no bytes');
-  if (content.byteLength > maxSmallFile) throw new FileTooLongError(content.byteLength);
+  if (content.byteLength > maxSmallFile) throw new FileTooLongError();
   return content;
 }
 

@@ -108,7 +108,7 @@ export class FileDriver implements StorageDriver {
     const { fd, stat } = await this.#openFile(path, wanted);
     try {
       const size = Number(stat.size);
-      if (size > maxSmallFile) throw new FileTooLongError(size);
+      if (size > maxSmallFile) throw new FileTooLongError();
       // One byte more than there should be tells a file that grew.
       const content = Buffer.allocUnsafe(size + 1);
       const count = await this.#fileSystem.read(fd, content, content.length, 0);

@@ -99,8 +99,8 @@ export class StorageError extends Error {
 /** `readSmall` met a file that is too long to be what was looked for. */
 export class FileTooLongError extends StorageError {
   override readonly name = 'FileTooLongError';
-  constructor(size: number) {
-    super(`a file of ${size} bytes is no link: at most ${maxSmallFile} are read`);
+  constructor(options?: ErrorOptions) {
+    super(`the file is longer than ${maxSmallFile} bytes`, options);
   }
 }
 

@@ -75,7 +75,7 @@ class MemoryDriver {
 
   async readSmall(path, signal) {
     const { bytes } = this.#find(path, signal);
-    if (bytes.length > 4096) throw named('StorageError', 'the file is longer than 4096 bytes');
+    if (bytes.length > 4096) throw named('FileTooLongError', 'the file is longer than 4096 bytes');
     return bytes.slice();
   }
 
