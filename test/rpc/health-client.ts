@@ -27,6 +27,8 @@ type Stub = Client & {
 export interface Watch {
   /** The next status that the server tells. */
   next(): Promise<string>;
+  /** All that the server has told so far. */
+  readonly told: readonly string[];
   /** How the stream ended. */
   readonly ended: Promise<{ code: number }>;
 }
@@ -61,22 +63,27 @@ export class HealthClient {
 
   watch(service: string): Watch {
     const told: string[] = [];
+    let taken = 0;
     const waiting: ((status: string) => void)[] = [];
     const stream = this.#stub.watch({ service });
     stream.on('data', ({ status }) => {
+      told.push(status);
       const waiter = waiting.shift();
-      if (waiter === undefined) told.push(status);
-      else waiter(status);
+      if (waiter === undefined) return;
+      taken++;
+      waiter(status);
     });
     const ended = new Promise<{ code: number }>((resolve) => {
       stream.on('error', (error: ServiceError) => resolve(error));
       stream.on('end', () => resolve({ code: 0 }));
     });
     const next = (): Promise<string> => {
-      const status = told.shift();
-      return status === undefined ? new Promise((resolve) => waiting.push(resolve)) : Promise.resolve(status);
+      const status = told[taken];
+      if (status === undefined) return new Promise((resolve) => waiting.push(resolve));
+      taken++;
+      return Promise.resolve(status);
     };
-    return { next, ended };
+    return { next, told, ended };
   }
 
   close(): void {

@@ -54,9 +54,9 @@ it('stays not serving once the server drains', async () => {
   expect(await watch.next()).toBe('SERVING');
   const draining = server.drain(60_000);
   server.setServing(true);
-  expect(await watch.next()).toBe('NOT_SERVING');
   await draining;
-  await watch.ended;
+  expect((await watch.ended).code).toBe(status.UNAVAILABLE);
+  expect(new Set(watch.told.slice(1))).toEqual(new Set(['NOT_SERVING']));
 });
 
 it('is no call of ours: it is not observed', async () => {

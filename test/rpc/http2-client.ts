@@ -10,12 +10,13 @@ export interface RawCall {
   readonly closed: Promise<number>;
 }
 
-/** Sends one request message; whether and when the answer's bytes are read is up to the test. */
+/** Sends one request message, and its end unless that is left to the test; whether and when the answer's bytes are read is up to the test. */
 export function rawCall(
   address: string,
   path: string,
   message: Uint8Array,
   headers: Record<string, string> = {},
+  end = true,
 ): RawCall {
   // The smallest window, so that little is on its way when the test does not read.
   const session = connect(`http://${address}`, { settings: { initialWindowSize: 65_535 } });
@@ -41,6 +42,7 @@ export function rawCall(
   const frame = Buffer.alloc(5 + message.length);
   frame.writeUInt32BE(message.length, 1);
   frame.set(message, 5);
-  stream.end(frame);
+  stream.write(frame);
+  if (end) stream.end();
   return { stream, trailers, closed };
 }

@@ -110,6 +110,20 @@ describe('a deadline', () => {
     ]);
   });
 
+  it('that passed before the request had ended finds the signal aborted', async () => {
+    const { address, layers, observed } = await startServer();
+    layers.exists = async (_repository, _digest, { signal }) => {
+      signal.throwIfAborted();
+      return { exists: true, source: 'cache' };
+    };
+    const message = ExistsRequest.encode(request).finish();
+    const call = rawCall(address, existsPath, message, { 'grpc-timeout': '20m' }, false);
+    call.stream.resume();
+    expect((await call.trailers)['grpc-status']).toBe(String(status.DEADLINE_EXCEEDED));
+    call.stream.end();
+    expect((await observed.ended(0)).ends).toMatchObject([{ code: 'DEADLINE_EXCEEDED' }]);
+  });
+
   it('carries no details', async () => {
     const { connect, layers } = await startServer();
     layers.exists = (_repository, _digest, { signal }) => whenAborted(signal);
