@@ -156,13 +156,14 @@ export function resolveConfig(
 /** The options as the README shows them, a Markdown table. */
 export function optionsTable(): string {
   const cell = (text: string) => text.replaceAll('|', '\\|');
+  const prose = (text: string) => cell(text).replaceAll('<', '&lt;');
   return [
     '| option | environment | default | meaning |',
     '|---|---|---|---|',
     ...optionNames.map((name) => {
       const { placeholder, default: fallback, help } = options[name];
       const flag = cell(`--${name} <${placeholder}>`);
-      return `| \`${flag}\` | \`${environmentName(name)}\` | \`${fallback}\` | ${cell(help)} |`;
+      return `| \`${flag}\` | \`${environmentName(name)}\` | \`${fallback}\` | ${prose(help)} |`;
     }),
   ].join('\n');
 }

@@ -7,9 +7,9 @@ const { optionsTable } = await import(join(root, 'dist', 'config.js'));
 
 const readme = join(root, 'README.md');
 const text = readFileSync(readme, 'utf8');
-const between = /(?<=<!-- options -->\n)[\s\S]*?(?=\n<!-- \/options -->)/;
-if (!between.test(text)) throw new Error('README.md has no <!-- options --> … <!-- /options -->');
+const marked = /(<!-- options -->\n)[\s\S]*(<!-- \/options -->)/;
+if (!marked.test(text)) throw new Error('README.md has no <!-- options --> … <!-- /options -->');
 writeFileSync(
   readme,
-  text.replace(between, () => optionsTable()),
+  text.replace(marked, (_, begin, end) => `${begin}${optionsTable()}\n${end}`),
 );
