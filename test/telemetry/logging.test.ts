@@ -74,7 +74,10 @@ it('hands every line to a pipe before the process ends', () => {
   const { stdout } = spawnSync(
     'sh',
     ['-c', '{ "$NODE" --experimental-strip-types --input-type=module -e "$SCRIPT"; echo "exit $?"; } | cat'],
-    { env: { ...process.env, NODE: process.execPath, SCRIPT: script, NODE_NO_WARNINGS: '1' } },
+    {
+      env: { ...process.env, NODE: process.execPath, SCRIPT: script, NODE_NO_WARNINGS: '1' },
+      maxBuffer: 16 << 20,
+    },
   );
   const lines = stdout.toString().trimEnd().split('\n');
   expect(lines).toHaveLength(2001);
