@@ -1,8 +1,7 @@
 /**
  * The few calls that the file driver makes of the operating system. Plain
- * descriptors and not `FileHandle`s: a read costs less (measured, see
- * `file-driver.ts`), and one that is forgotten is a leak and not a crash at
- * the next garbage collection.
+ * descriptors and not `FileHandle`s, whose close waits for their reads without
+ * a bound, and which crash the process when one is forgotten and collected.
  */
 import * as fs from 'node:fs';
 

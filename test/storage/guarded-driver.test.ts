@@ -96,7 +96,13 @@ describe('rule 16: a driver that hangs', () => {
       await expect(ask()).rejects.toThrow(/did not answer/);
       // The caller does not wait for a driver that hangs; the driver's reader is
       // closed once its call has ended, even badly.
-      await blob.reader.close();
+      let isLetGo = false;
+      const closing = blob.reader.close().then(() => {
+        isLetGo = true;
+      });
+      for (let tick = 0; tick < 10; tick += 1) await Promise.resolve();
+      expect(isLetGo).toBe(true);
+      await closing;
       let isClosed = false;
       closed.promise.then(() => {
         isClosed = true;
