@@ -23,6 +23,8 @@ import { type TraceIds, Tracing } from './tracing.js';
 export function startTracing(resource: Resource, log: Logger, diagnostics: OtelDiagnostics): Tracing {
   const ids = new DrawnIds();
   const sampler = samplerFromEnvironment(log);
+  // Its constructor turns to the console if OTEL_LOG_LEVEL is set, and would complain about us.
+  diagnostics.remove();
   const sdk = new NodeSDK({
     resource,
     autoDetectResources: false,
@@ -31,7 +33,6 @@ export function startTracing(resource: Resource, log: Logger, diagnostics: OtelD
     metricReaders: [],
     logRecordProcessors: [],
   });
-  // Its constructor has turned to the console if OTEL_LOG_LEVEL is set.
   diagnostics.install();
   sdk.start();
   return new Tracing({
