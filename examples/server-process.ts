@@ -16,8 +16,13 @@ export interface ServerProcess {
 export async function startServer(storage: string): Promise<ServerProcess> {
   const bin = join(import.meta.dirname, '..', 'bin', 'layercache.cjs');
   const options = ['--storage', storage, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
+  // The defaults are what is shown, whatever the environment says.
+  const env = Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !name.startsWith('LAYERCACHE_')),
+  );
   const child = spawn(process.execPath, [bin, 'serve', ...options, '--access-log', 'off'], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    env,
   });
   // Nobody is left to stop it when this process dies of an error.
   const kill = () => child.kill('SIGKILL');

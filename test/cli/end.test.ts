@@ -1,4 +1,6 @@
 /** Ending: SIGTERM and SIGINT drain, a second one cuts. */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type ServiceError, status } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Digest } from '../../src/reference/digest.js';
@@ -116,4 +118,27 @@ it('a second signal cuts at once', async () => {
   expect(await running.exited()).toBe(0);
   expect(running.log.map((line) => line.msg)).toContain('cutting what is left');
   expect(await ended).toBe(status.UNAVAILABLE);
+});
+
+describe('what nobody caught', () => {
+  it.each([
+    ['an exception', 'throw new Error("boom")', 'uncaught exception'],
+    ['a rejection', 'Promise.reject(new Error("boom"))', 'unhandled rejection'],
+  ])('%s is logged with its stack and ends the process with 1', async (_, defect, msg) => {
+    const driver = join(tree.outside, `${msg.replace(' ', '-')}.mjs`);
+    await writeFile(
+      driver,
+      `const idle = () => new Promise(() => {});
+       export default () => {
+         setTimeout(() => { ${defect} }, 500);
+         return { name: 'defect', open: idle, stat: idle, readSmall: idle, check: idle, redirectUrl: idle, close: idle };
+       };`,
+    );
+    server = await LayercacheProcess.start([`--storage=module:${driver}`]);
+    expect(await server.exited()).toBe(1);
+    expect(await server.logged((line) => line['level'] === 'fatal')).toMatchObject({
+      msg,
+      err: { message: 'boom', stack: expect.stringContaining(driver) },
+    });
+  });
 });
