@@ -128,11 +128,15 @@ describe('what nobody caught', () => {
     const driver = join(tree.outside, `${msg.replace(' ', '-')}.mjs`);
     await writeFile(
       driver,
+      // It is first looked at once the server listens.
       `const idle = () => new Promise(() => {});
-       export default () => {
-         setTimeout(() => { ${defect} }, 500);
-         return { name: 'defect', open: idle, stat: idle, readSmall: idle, check: idle, redirectUrl: idle, close: idle };
-       };`,
+       const check = () => {
+         setTimeout(() => { ${defect} });
+         return idle();
+       };
+       export default () => ({
+         name: 'defect', open: idle, stat: idle, readSmall: idle, redirectUrl: idle, close: idle, check,
+       });`,
     );
     server = await LayercacheProcess.start([`--storage=module:${driver}`]);
     expect(await server.exited()).toBe(1);
