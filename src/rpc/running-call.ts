@@ -57,7 +57,6 @@ export class RunningCall {
 
   /** The transport has ended; a call without an answer by then is given up. */
   over(): void {
-    if (this.#answered) return;
     const late = Date.now() + sameMomentMs >= this.#deadline;
     this.abort(late ? new CallDeadlineError() : new CallCancelledError());
   }

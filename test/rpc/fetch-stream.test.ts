@@ -155,8 +155,9 @@ describe('never an empty or short stream that ends in OK', () => {
     const { connect, layers } = await startServer();
     const client = connect();
     let late: Uint8Array | undefined;
-    const failing = new ScriptedLayer(randomBytes(10));
-    failing.beforeRead = (_read, into) => {
+    const failing = new ScriptedLayer(randomBytes(300 * kib));
+    failing.beforeRead = (read, into) => {
+      if (read === 0) return Promise.resolve();
       late = into;
       return Promise.reject(new StorageUnavailableError(new Error('inside')));
     };

@@ -88,6 +88,11 @@ describe('drain', () => {
     expect((await failure(ask((callback) => connect().exists(request, callback)))).code).toBe(
       status.UNAVAILABLE,
     );
+    // The client was told to go: it begins no new call on the connection that it has.
+    expect((await failure(ask((callback) => client.exists(request, callback)))).code).toBe(
+      status.UNAVAILABLE,
+    );
+    expect(observed.calls).toHaveLength(2);
     expect(drained).toBe(false);
     mayGoOn.resolve();
     const { chunks } = await fetched;
@@ -106,7 +111,10 @@ describe('drain', () => {
     expect(await watch.next()).toBe('SERVING');
     await server.drain(long);
     expect(await watch.next()).toBe('NOT_SERVING');
-    expect((await watch.ended).code).not.toBe(status.OK);
+    expect(await watch.ended).toMatchObject({
+      code: status.UNAVAILABLE,
+      details: 'the server is stopping',
+    });
     expect(await listens(port)).toBe(false);
   });
 

@@ -30,6 +30,7 @@ describe('cancellation', () => {
 
   it.each([
     ['wraps it', (reason: unknown) => new StorageUnavailableError(reason)],
+    ['makes it a failure', () => new StorageUnavailableError(new Error('read'))],
     ['turns it into an AbortError', () => new DOMException('aborted', 'AbortError')],
   ])('is recorded as such also when the work %s', async (_what, error) => {
     const { connect, layers, observed } = await startServer();
