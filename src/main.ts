@@ -33,7 +33,8 @@ async function serve(config: Config, version: string): Promise<void> {
 
   // Not by running dry: a thread that hangs in a dead disk would hold the process.
   const end = async (code: number) => {
-    await flush();
+    // A thread that is stuck in a write to a pipe nobody reads would hold up the exit for good.
+    if (!(await flush())) process.kill(process.pid, 'SIGKILL');
     process.exit(code);
   };
 
