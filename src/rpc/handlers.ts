@@ -19,7 +19,8 @@ import type {
   StatRequest,
   StatResponse,
 } from '../gen/layercache/v1/layer_cache.js';
-import type { CallOptions, LayerService } from '../layer/layer-service.js';
+import type { CachedLayerService } from '../layer/cached-layer-service.js';
+import type { LayerInfoService } from '../layer/layer-info-service.js';
 import type { Digest } from '../reference/digest.js';
 import type { RepositoryName } from '../reference/repository-name.js';
 import type { BufferPool } from './buffer-pool.js';
@@ -40,26 +41,10 @@ import { unaryCall } from './unary-call.js';
 import { wireSource } from './wire-source.js';
 
 /** What the handlers ask about layers. */
-export interface Layers extends Pick<LayerService, 'exists' | 'stat' | 'fetch'> {
-  findMissing(
-    repository: RepositoryName,
-    digests: readonly Digest[],
-    options: CallOptions,
-  ): Promise<readonly Digest[]>;
-}
+export type Layers = Pick<CachedLayerService, 'exists' | 'stat' | 'findMissing' | 'fetch'>;
 
 /** What the handlers ask about the cache itself. */
-export interface LayerInfo {
-  contains(repository: RepositoryName, digest: Digest, signal: AbortSignal): Promise<boolean>;
-  add(repository: RepositoryName, digest: Digest, signal: AbortSignal): Promise<void>;
-  meta(digest: Digest, signal: AbortSignal): Promise<{ readonly path: string; readonly length: number }>;
-  setMeta(
-    digest: Digest,
-    meta: { readonly path: string; readonly length: number },
-    signal: AbortSignal,
-  ): Promise<void>;
-  remove(repository: RepositoryName, digest: Digest, signal: AbortSignal): Promise<void>;
-}
+export type LayerInfo = Pick<LayerInfoService, 'contains' | 'add' | 'meta' | 'setMeta' | 'remove'>;
 
 export interface HandlerParts {
   readonly layers: Layers;
@@ -101,7 +86,7 @@ export function handlers(parts: HandlerParts): Handlers {
         const digests = parseDigests(request.digests);
         const maxAge = parseMaxAge(request.maxAge);
         const missing = await layers.findMissing(repository, digests, { signal: call.signal, maxAge });
-        return { missingDigests: [...missing] };
+        return { missingDigests: missing };
       },
     ),
 
@@ -117,7 +102,7 @@ export function handlers(parts: HandlerParts): Handlers {
 
     contains: unaryCall<ContainsRequest, ContainsResponse>('Contains', calls, async (request, call) => {
       const { repository, digest } = named(request, call);
-      return { contains: await info.contains(repository, digest, call.signal) };
+      return { contains: await info.contains(repository, digest) };
     }),
 
     add: unaryCall<AddRequest, AddResponse>('Add', calls, async (request, call) => {
@@ -129,7 +114,7 @@ export function handlers(parts: HandlerParts): Handlers {
     getMeta: unaryCall<GetMetaRequest, GetMetaResponse>('GetMeta', calls, async (request, call) => {
       const digest = parseDigestField(request.digest);
       call.observed.digest = digest;
-      const { path, length } = await info.meta(digest, call.signal);
+      const { path, length } = await info.meta(digest);
       return { meta: { path, length: BigInt(length) } };
     }),
 
@@ -142,7 +127,7 @@ export function handlers(parts: HandlerParts): Handlers {
 
     remove: unaryCall<RemoveRequest, RemoveResponse>('Remove', calls, async (request, call) => {
       const { repository, digest } = named(request, call);
-      await info.remove(repository, digest, call.signal);
+      await info.remove(repository, digest);
       return {};
     }),
   };

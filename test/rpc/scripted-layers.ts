@@ -19,7 +19,7 @@ export class ScriptedLayers implements Layers, LayerInfo {
     source: 'upstream',
     blob: undefined,
   });
-  findMissing: Answer<Layers, 'findMissing'> = async (_repository, digests) => digests;
+  findMissing: Answer<Layers, 'findMissing'> = async (_repository, digests) => [...digests];
   fetch: Answer<Layers, 'fetch'> = async () => new ScriptedLayer(Buffer.from('layer'));
   contains: Answer<LayerInfo, 'contains'> = async () => true;
   add: Answer<LayerInfo, 'add'> = async () => {};
