@@ -1,5 +1,6 @@
-import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
+
+const stopped = 'the server has been stopped';
 
 /**
  * The sockets below the gRPC server. It could listen by itself, but then
@@ -21,9 +22,8 @@ export class Listeners {
   async listen(address: string): Promise<number> {
     const [, host, port] = /^\[?(.*?)\]?:(\d{1,5})$/.exec(address) ?? [];
     if (host === undefined || Number(port) > 65_535) throw new ListenError(address, 'it is not host:port');
-    if (this.#closed) throw new ListenError(address, 'the server has been stopped');
+    if (this.#closed) throw new ListenError(address, stopped);
     const server = createServer({ noDelay: true }, this.#onConnection);
-    this.#servers.add(server);
     try {
       await new Promise<void>((resolve, reject) => {
         server.once('error', reject);
@@ -33,9 +33,16 @@ export class Listeners {
         });
       });
     } catch (error) {
-      this.#servers.delete(server);
       throw new ListenError(address, reasonOf(error), { cause: error });
     }
+    if (this.#closed) {
+      server.close();
+      throw new ListenError(address, stopped);
+    }
+    // A connection that could not be accepted is no reason to go down.
+    server.on('error', (error) => process.emitWarning(error));
+    // Not before it listens: a server that is closed while it looks up its host never says so.
+    this.#servers.add(server);
     const bound = server.address();
     return typeof bound === 'object' && bound !== null ? bound.port : Number(port);
   }
@@ -54,7 +61,9 @@ export class Listeners {
 
   /** Resolves when the connections that stand now have ended. */
   async emptied(): Promise<void> {
-    await Promise.all([...this.#sockets].map((socket) => once(socket, 'close')));
+    // Of an error on the way its owner hears; the end comes all the same.
+    const closed = (socket: Socket) => new Promise((resolve) => socket.once('close', resolve));
+    await Promise.all([...this.#sockets].map(closed));
   }
 
   readonly #onConnection = (socket: Socket): void => {

@@ -45,9 +45,21 @@ describe('listening', () => {
     );
   });
 
-  it('an address that is none is one clear error', async () => {
+  it.each([
+    ['nonsense', 'it is not host:port'],
+    ['127.0.0.1:65536', 'it is not host:port'],
+    ['192.0.2.1:0', 'this machine does not have that address'],
+  ])('an address that cannot be had is one clear error: %s', async (address, reason) => {
     const { server } = await startServer();
-    await expect(server.listen('256.1.1.1.:x:y')).rejects.toBeInstanceOf(ListenError);
+    await expect(server.listen(address)).rejects.toThrow(`cannot listen on ${address}: ${reason}`);
+  });
+
+  it('a drain while it begins to listen leaves no listener behind', async () => {
+    const { server } = await startServer();
+    const listening = server.listen('localhost:0');
+    const refused = expect(listening).rejects.toThrow('the server has been stopped');
+    await server.drain(long);
+    await refused;
   });
 
   it('serves on several addresses', async () => {
