@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { CacheError } from '../../src/cache/layer-info-cache.js';
 import { StorageUnavailableError, UnverifiedError } from '../../src/layer/errors.js';
 import { blobPath, linkPath } from '../../src/reference/layout.js';
 import { StorageError } from '../../src/storage/storage-driver.js';
@@ -191,18 +192,60 @@ describe('write-back', () => {
     expect(await world.isMember(digest)).toBe(false);
   });
 
-  it('rule 12: an eviction of the metadata during a flight: the membership alone is written back', async () => {
-    const other = repositoryNamed('library/application');
-    const digest = await world.warm('layer', other);
+  it('rule 12: a Remove while the cache is read for the write-back stops it too', async () => {
+    const digest = world.push('layer');
+    const evidence = world.cache.gates.hold('meta');
+    const asking = exists(digest);
+    await evidence.reached;
+    await settled();
+    await world.info.remove(world.repository, digest);
+    evidence.open();
+    await asking;
+    expect(world.cache.count('record')).toBe(0);
+  });
+
+  it('rule 12: an eviction fences the flight that began before it', async () => {
+    const digest = digestFor('layer');
+    const first = world.driver.gates.hold('readSmall');
+    const denied = exists(digest, now());
+    await first.reached;
     world.push('layer');
-    const link = world.driver.gates.hold('readSmall');
-    const early = exists(digest);
-    await link.reached;
-    await world.info.remove(other, digest);
-    link.open();
-    await early;
-    expect(await world.isMember(digest)).toBe(true);
-    expect(await world.cache.meta(digest)).toBeUndefined();
+    const second = world.driver.gates.hold('stat');
+    const late = exists(digest, now());
+    await settled();
+    first.open();
+    await second.reached;
+    expect(await denied).toMatchObject({ exists: false });
+    second.open();
+    expect(await late).toMatchObject({ exists: true });
+    expect(world.cache.count('record')).toBe(0);
+    expect(await world.isMember(digest)).toBe(false);
+  });
+
+  it('rule 12: metadata removed or evicted during a flight is not written back, the membership is', async () => {
+    const other = repositoryNamed('library/application');
+    for (const drop of ['remove', 'evict'] as const) {
+      world.push(`layer to ${drop}`);
+      const digest = await world.warm(`layer to ${drop}`, other);
+      const layer = await world.layers.fetch(other, digest, { offset: 0, limit: 0 }, anyAge());
+      await world.cache.evictMeta(digest);
+      const link = world.driver.gates.hold('readSmall');
+      const early = exists(digest);
+      await link.reached;
+      await settled();
+      if (drop === 'remove') {
+        await world.info.remove(other, digest);
+      } else {
+        world.driver.cutInPlace(blobPath(digest), 0);
+        await expect(layer.read(Buffer.alloc(4))).rejects.toMatchObject({ reason: 'BLOB_TRUNCATED' });
+        world.push(`layer to ${drop}`);
+      }
+      await layer.close();
+      link.open();
+      await early;
+      expect(await world.isMember(digest)).toBe(true);
+      expect(await world.cache.meta(digest)).toBeUndefined();
+    }
   });
 
   it('rule 12: an Add whose layer is evicted before it could be recorded verifies again', async () => {
@@ -234,14 +277,24 @@ describe('doubts', () => {
   it('rule 12: it is believed again once a flight has seen the layer', async () => {
     const digest = await world.warm('layer');
     world.unlink(digest);
-    world.cache.failures.set(
-      'evict',
-      new (await import('../../src/cache/layer-info-cache.js')).CacheError('no'),
-    );
+    world.cache.failures.set('evict', new CacheError('no'));
     await exists(digest, now());
     world.push('layer');
     expect(await exists(digest)).toEqual({ exists: true, source: 'upstream' });
     expect(await exists(digest)).toEqual({ exists: true, source: 'cache' });
+  });
+
+  it('rule 12: a flight that began before the eviction does not settle the doubt', async () => {
+    const digest = await world.warm('layer');
+    const link = world.driver.gates.hold('readSmall');
+    const early = exists(digest, now());
+    await link.reached;
+    world.cache.down = true;
+    await world.info.remove(world.repository, digest).catch(() => {});
+    world.cache.down = false;
+    link.open();
+    expect(await early).toMatchObject({ exists: true });
+    expect(await world.info.contains(world.repository, digest)).toBe(false);
   });
 
   it('rule 12: a hit does not slip through while an eviction is under way', async () => {
@@ -263,6 +316,25 @@ describe('doubts', () => {
     });
     world.cache.down = false;
     expect(await exists(digest)).toEqual({ exists: true, source: 'upstream' });
+  });
+});
+
+describe('FindMissing', () => {
+  it('rule 6: evicts no membership that a later flight of its own has seen', async () => {
+    const digest = digestFor('layer');
+    const link = world.driver.gates.hold('readSmall');
+    const leaver = new AbortController();
+    const leaving = exists(digest, now(leaver.signal)).catch((reason) => reason);
+    await link.reached;
+    const finding = world.layers.findMissing(world.repository, [digest], anyAge());
+    await settled();
+    leaver.abort(new Error('gone'));
+    await leaving;
+    world.push('layer');
+    link.open();
+    expect(await finding).toEqual([]);
+    expect(world.cache.count('evict')).toBe(0);
+    expect(await world.isMember(digest)).toBe(true);
   });
 });
 

@@ -226,6 +226,8 @@ describe('a length that the cache and storage do not share', () => {
     await world.cache.evict(world.repository, [digest]);
     expect(await world.layers.exists(world.repository, digest, anyAge())).toMatchObject({ exists: true });
     expect(await world.cache.meta(digest)).toMatchObject({ length: 16 });
+    // Also if the cache loses the evidence now.
+    await world.cache.evictMeta(digest);
     await expect(world.fetch(digest, { offset: 0, limit: 4 })).rejects.toMatchObject({
       reason: 'BLOB_CORRUPT',
     });
