@@ -1,9 +1,11 @@
 import { type handleServerStreamingCall, status } from '@grpc/grpc-js';
 import type { FetchRequest } from '../gen/layercache/v1/layer_cache.js';
 import type { BufferPool } from './buffer-pool.js';
+import { ServerCutError } from './call-aborts.js';
 import { recordOf } from './call-record.js';
 import type { CallsInFlight } from './calls-in-flight.js';
 import { FetchStream } from './fetch-stream.js';
+import { resetForCutting } from './http2-stream.js';
 import type { RunningCall } from './running-call.js';
 import type { StallWatch } from './stall-watch.js';
 import { statusOf } from './status.js';
@@ -29,6 +31,7 @@ export function fetchCall(
       call.answer(status[status.OK], undefined);
     } catch (error) {
       const sent = statusOf(error);
+      if (call.abortReason instanceof ServerCutError) resetForCutting(grpcCall);
       // The transport has told the client, or is about to; a second status would end its wait for the first.
       if (call.abortReason === undefined) grpcCall.emit('error', sent);
       call.answer(...recordOf(error, sent, call));

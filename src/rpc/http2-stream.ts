@@ -14,9 +14,22 @@ const deepestNesting = 8;
  * RESOURCE_EXHAUSTED. Says whether it could.
  */
 export function resetForStalling(grpcCall: object): boolean {
+  return reset(grpcCall, constants.NGHTTP2_ENHANCE_YOUR_CALM);
+}
+
+/**
+ * Resets the call's stream with REFUSED_STREAM, which clients read as
+ * UNAVAILABLE; the end of a connection in mid-stream they read as they like.
+ * Says whether it could.
+ */
+export function resetForCutting(grpcCall: object): boolean {
+  return reset(grpcCall, constants.NGHTTP2_REFUSED_STREAM);
+}
+
+function reset(grpcCall: object, code: number): boolean {
   const stream = http2StreamOf(grpcCall);
   if (stream === undefined) return false;
-  stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  stream.close(code);
   return true;
 }
 

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
 import { LayerCacheServiceService } from '../gen/layercache/v1/layer_cache.js';
 import { BufferPool } from './buffer-pool.js';
@@ -52,6 +53,8 @@ const unlimited = 2 ** 31 - 1;
 // How long a drain waits for the connections to go by themselves once their
 // calls are answered, and a cut for the work that it aborted.
 const settleMs = 1000;
+/** Milliseconds that calls have to end after they were cut, before their connections are. */
+const resetMs = 100;
 
 /**
  * The gRPC server: the nine RPCs, health and reflection. Not serving until
@@ -120,6 +123,9 @@ export class RpcServer {
     this.#health.endWatches();
     if (this.#calls.size === 0) await this.#unlessCut(this.#listeners.emptied(), settleMs);
     this.#calls.abortAll(new ServerCutError());
+    // A turn for the resets to leave; what a call still holds must not keep the connections.
+    await settled(this.#calls.answered(), resetMs);
+    await nextTurn();
     this.#listeners.destroy();
     await settled(Promise.all([this.#listeners.emptied(), this.#calls.answered()]), settleMs);
     this.#server.forceShutdown();
