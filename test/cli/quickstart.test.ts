@@ -6,6 +6,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { pinnedNode } from '../parts/pinned-node.js';
 
 const quickstart = join(import.meta.dirname, '..', '..', 'examples', 'quickstart.ts');
 
@@ -16,7 +17,7 @@ class Running {
   readonly #heard = new Set<() => void>();
 
   constructor(args: readonly string[], env: NodeJS.ProcessEnv) {
-    this.child = spawn(process.execPath, [quickstart, ...args], {
+    this.child = spawn(pinnedNode, [quickstart, ...args], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: process.env['PATH'], ...env },
       // A group of its own, which a terminal's Ctrl-C reaches as a whole.

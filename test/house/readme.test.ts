@@ -10,6 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { optionsTable } from '../../src/config.js';
 import type { Digest } from '../../src/reference/digest.js';
 import { LayercacheProcess } from '../parts/layercache-process.js';
+import { pinnedNode } from '../parts/pinned-node.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
 import { TemporaryTree } from '../parts/temporary-tree.js';
 
@@ -119,7 +120,7 @@ describe('its examples work', () => {
   it('TypeScript', async () => {
     const file = join(folder, 'example.ts');
     await writeFile(file, adapted(block('ts', 'LayerCacheServiceClient')));
-    const said = await run(process.execPath, [file]);
+    const said = await run(pinnedNode, [file]);
     expect(said).toContain('exists: true\n');
     expect(said).toContain('length: 7n\n');
     expect(said).toContain(`hash: ${digest.slice('sha256:'.length)}\n`);
