@@ -95,6 +95,7 @@ async function compose(config: Config, log: Logger, version: string, closing: Cl
     observer: telemetry.observer,
     verify: config.verify,
     storageTimeoutMs: config['storage-timeout'],
+    revalidateAfterMs: config['revalidate-after'],
   });
   closing.add('services', () => services.close());
 

@@ -66,6 +66,12 @@ export const options = {
     help: 'how long a storage operation, and a lookup as a whole, may take',
     schema: duration(1, day),
   }),
+  'revalidate-after': option({
+    placeholder: 'duration',
+    default: '10m',
+    help: 'the age from which a cached yes is checked against storage behind the answer; 0 never checks',
+    schema: duration(0, day),
+  }),
   'stall-timeout': option({
     placeholder: 'duration',
     default: '60s',
@@ -220,6 +226,8 @@ function quantity(
 ): z.ZodType<number, string> {
   return parsed((text) => {
     const [, amount, unit = ''] = /^(\d{1,9})([A-Za-z]+)$/.exec(text) ?? [];
+    // Nothing is nothing in any unit.
+    if (text === '0' && min === 0) return 0;
     const factor = Object.hasOwn(units, unit) ? units[unit] : undefined;
     if (factor === undefined) return undefined;
     const value = Number(amount) * factor;

@@ -4,6 +4,7 @@ import type { RepositoryName } from '../reference/repository-name.js';
 import type { Doubts } from './doubts.js';
 import type { Fences } from './fences.js';
 import type { EvictionReason, Observer } from './observer.js';
+import type { Sightings } from './sightings.js';
 
 /**
  * Drops from the cache what turned out wrong (rule 6). The fence goes up before
@@ -14,12 +15,20 @@ export class Evictor {
   readonly #cache: LayerInfoCache;
   readonly #fences: Fences;
   readonly #doubts: Doubts;
+  readonly #sightings: Sightings;
   readonly #observer: Observer;
 
-  constructor(cache: LayerInfoCache, fences: Fences, doubts: Doubts, observer: Observer) {
+  constructor(
+    cache: LayerInfoCache,
+    fences: Fences,
+    doubts: Doubts,
+    sightings: Sightings,
+    observer: Observer,
+  ) {
     this.#cache = cache;
     this.#fences = fences;
     this.#doubts = doubts;
+    this.#sightings = sightings;
     this.#observer = observer;
   }
 
@@ -33,6 +42,7 @@ export class Evictor {
       this.#fences.raiseMembership(repository, digest);
       // Doubted until the cache has answered, lest a hit slip through before.
       this.#doubts.doubt(repository, digest);
+      this.#sightings.forget(repository, digest);
     }
     try {
       await this.#cache.evict(repository, digests);

@@ -5,10 +5,12 @@ import type { Fences, Ticket } from './fences.js';
 import type { LayerStat } from './layer-service.js';
 import type { Candidate } from './lookup-places.js';
 
-/** One call of the service: its line for a place, and when it began. */
+/** One call of the service: when it began, and its line for a place. */
 export interface Arrival {
   /** On the count that orders arrivals and the starts of flights. */
   readonly at: number;
+  /** Whose turn it is when its lookups wait for a place. */
+  readonly line: object;
 }
 
 /** How a lookup ended; `layer` is `undefined` when the repository does not have it. */
@@ -40,6 +42,8 @@ export class Flight implements Candidate {
   readonly landed: Promise<Landing>;
   /** When it began, on the same count as the callers' arrivals; 0 while it waits. */
   startedAt = 0;
+  /** The same on the monotonic clock, in milliseconds. */
+  startedMs = 0;
   /** Some caller's cache lacked what a yes brings. */
   lacking = false;
   /** The metadata in the cache; `undefined` while nobody asked for it. */

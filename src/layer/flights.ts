@@ -16,14 +16,19 @@ import { type Arrival, type CacheSaid, Flight, type Landing } from './flight.js'
 import { layerKey } from './layer-key.js';
 import type { LayerService, LayerStat } from './layer-service.js';
 import type { LookupPlaces } from './lookup-places.js';
+import type { Sightings } from './sightings.js';
 import type { WriteBack } from './write-back.js';
 
 /** A caller in want of an upstream answer. */
 export interface Passenger {
   /** When its call began, from `Flights.arrival`; also its line for a place. */
   readonly arrival: Arrival;
-  /** Whether a yes must come from a look that began after the call did (`max_age` 0). */
-  readonly fresh: boolean;
+  /**
+   * The earliest moment, on the monotonic clock in milliseconds, at which the
+   * look behind a yes may have begun (rule 15): infinite when it must have begun
+   * after the call did, `undefined` when any will do.
+   */
+  readonly notBefore: number | undefined;
   readonly said: CacheSaid;
   readonly signal: AbortSignal;
   /** Called when storage denied a membership that the cache may hold; awaited. */
@@ -49,6 +54,7 @@ export class Flights {
   readonly #places: LookupPlaces;
   readonly #fences: Fences;
   readonly #doubts: Doubts;
+  readonly #sightings: Sightings;
   readonly #writeBack: WriteBack;
   readonly #timeoutMs: number;
   readonly #runways = new Map<string, Runway>();
@@ -60,6 +66,7 @@ export class Flights {
     places: LookupPlaces;
     fences: Fences;
     doubts: Doubts;
+    sightings: Sightings;
     writeBack: WriteBack;
     events: EventCount;
     timeoutMs: number;
@@ -68,14 +75,15 @@ export class Flights {
     this.#places = parts.places;
     this.#fences = parts.fences;
     this.#doubts = parts.doubts;
+    this.#sightings = parts.sightings;
     this.#writeBack = parts.writeBack;
     this.#events = parts.events;
     this.#timeoutMs = parts.timeoutMs;
   }
 
-  /** A call begins now. */
-  arrival(): Arrival {
-    return { at: this.#events.next() };
+  /** A call begins now; the number is its place among arrivals and starts. */
+  arrivedAt(): number {
+    return this.#events.next();
   }
 
   /** Looks the layer up in storage, alone or together with others. */
@@ -100,9 +108,9 @@ export class Flights {
   #board(repository: RepositoryName, digest: Digest, passenger: Passenger): Flight {
     const runway = this.#runway(repository, digest);
     const { air, next } = runway;
-    if (air?.open && (air.waiting || !passenger.fresh || air.startedAt > passenger.arrival.at)) {
+    if (air?.open && isYoungEnough(air, passenger)) {
       air.join(passenger.arrival, passenger.said);
-      if (air.waiting) this.#places.enter(air, passenger.arrival);
+      if (air.waiting) this.#places.enter(air, passenger.arrival.line);
       return air;
     }
     if (next?.open) {
@@ -138,7 +146,7 @@ export class Flights {
     }
     for (const caller of flight.callers) {
       if (!flight.waiting) return;
-      this.#places.enter(flight, caller);
+      this.#places.enter(flight, caller.line);
     }
   }
 
@@ -151,7 +159,7 @@ export class Flights {
     try {
       return await abortable(flight.landed, passenger.signal);
     } catch (error) {
-      this.#places.leave(passenger.arrival);
+      this.#places.leave(passenger.arrival.line);
       throw error;
     } finally {
       flight.leave(passenger.arrival);
@@ -160,6 +168,7 @@ export class Flights {
 
   async #fly(flight: Flight): Promise<void> {
     flight.startedAt = this.#events.next();
+    flight.startedMs = performance.now();
     // Read beside the look, not after it: the look takes longer.
     if (flight.lacking && flight.evidence === undefined) {
       flight.evidence = this.#writeBack.evidence(flight.digest);
@@ -168,6 +177,7 @@ export class Flights {
     this.#places.release();
     if (landing.kind === 'found' && landing.layer !== undefined && flight.open) {
       this.#doubts.settle(flight.repository, flight.digest);
+      this.#sightings.saw(flight.repository, flight.digest, flight.startedMs);
       if (flight.lacking) await this.#writeBack.record(flight, landing.layer);
     }
     flight.end(landing);
@@ -192,4 +202,10 @@ export class Flights {
       clearTimeout(deadline);
     }
   }
+}
+
+/** Whether a yes of this flight, and with it the flight, is for that passenger. */
+function isYoungEnough(flight: Flight, { arrival, notBefore }: Passenger): boolean {
+  if (flight.waiting || notBefore === undefined) return true;
+  return flight.startedAt > arrival.at || flight.startedMs >= notBefore;
 }

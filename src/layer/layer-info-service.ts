@@ -19,6 +19,7 @@ import {
 import type { Evictor } from './evictor.js';
 import type { Fences } from './fences.js';
 import type { Flights } from './flights.js';
+import type { Sightings } from './sightings.js';
 import { asLayerError } from './storage-errors.js';
 import type { Verdicts } from './verdicts.js';
 
@@ -32,6 +33,7 @@ export class LayerInfoService {
   readonly #fences: Fences;
   readonly #evictor: Evictor;
   readonly #doubts: Doubts;
+  readonly #sightings: Sightings;
   readonly #verdicts: Verdicts;
 
   constructor(parts: {
@@ -41,6 +43,7 @@ export class LayerInfoService {
     fences: Fences;
     evictor: Evictor;
     doubts: Doubts;
+    sightings: Sightings;
     verdicts: Verdicts;
   }) {
     this.#cache = parts.cache;
@@ -49,6 +52,7 @@ export class LayerInfoService {
     this.#fences = parts.fences;
     this.#evictor = parts.evictor;
     this.#doubts = parts.doubts;
+    this.#sightings = parts.sightings;
     this.#verdicts = parts.verdicts;
   }
 
@@ -64,8 +68,8 @@ export class LayerInfoService {
       const ticket = this.#fences.begin(repository, digest);
       try {
         const { layer } = await this.#flights.find(repository, digest, {
-          arrival: this.#flights.arrival(),
-          fresh: true,
+          arrival: { at: this.#flights.arrivedAt(), line: {} },
+          notBefore: Number.POSITIVE_INFINITY,
           said: { lacking: false, denialIsNews: true, evidence: undefined },
           signal,
           denied: (unknown) => this.#evictor.memberships(repository, [unknown], 'layer_unknown'),
@@ -113,6 +117,7 @@ export class LayerInfoService {
   async remove(repository: RepositoryName, digest: Digest): Promise<void> {
     this.#fences.raiseMembership(repository, digest);
     this.#fences.raiseMeta(digest);
+    this.#sightings.forget(repository, digest);
     try {
       await answered(this.#cache.remove(repository, digest));
     } catch (error) {

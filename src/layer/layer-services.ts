@@ -11,8 +11,11 @@ import { Flights } from './flights.js';
 import { LayerInfoService } from './layer-info-service.js';
 import type { LayerService } from './layer-service.js';
 import { LookupPlaces } from './lookup-places.js';
+import { MissingLayers } from './missing-layers.js';
 import type { Observer } from './observer.js';
+import { Revalidation } from './revalidation.js';
 import { Servings } from './servings.js';
+import { Sightings } from './sightings.js';
 import { UpstreamLayerService } from './upstream-layer-service.js';
 import { Verdicts } from './verdicts.js';
 import { Verification, type VerifyMode } from './verification.js';
@@ -20,6 +23,8 @@ import { WriteBack } from './write-back.js';
 
 /** Upstream lookups at once in the process (rule 16). */
 const lookupsAtOnce = 64;
+/** Layers whose last sighting in storage is remembered (rule 15). */
+const maxSightings = 200_000;
 
 export interface LayerServicesOptions {
   readonly cache: LayerInfoCache;
@@ -30,6 +35,8 @@ export interface LayerServicesOptions {
   readonly verify: VerifyMode;
   /** Milliseconds for a lookup as a whole, and for waiting while none ends. */
   readonly storageTimeoutMs: number;
+  /** Milliseconds from which a cached yes is checked again in the background; 0 never does. */
+  readonly revalidateAfterMs: number;
 }
 
 export interface LayerServices {
@@ -46,7 +53,8 @@ export function layerServices(options: LayerServicesOptions): LayerServices {
   const doubts = new Doubts();
   const events = new EventCount();
   const verdicts = new Verdicts(events);
-  const evictor = new Evictor(cache, fences, doubts, observer);
+  const sightings = new Sightings(maxSightings);
+  const evictor = new Evictor(cache, fences, doubts, sightings, observer);
   const writeBack = new WriteBack(cache, driver, verdicts, observer);
   const places = new LookupPlaces(lookupsAtOnce, storageTimeoutMs);
   const flights = new Flights({
@@ -54,6 +62,7 @@ export function layerServices(options: LayerServicesOptions): LayerServices {
     places,
     fences,
     doubts,
+    sightings,
     writeBack,
     events,
     timeoutMs: storageTimeoutMs,
@@ -68,9 +77,21 @@ export function layerServices(options: LayerServicesOptions): LayerServices {
   });
   const hashings = new BlobHashings(driver, verification, events);
   const servings = new Servings({ driver, upstream, verification, hashings, verdicts, events });
+  const revalidation = new Revalidation({
+    afterMs: options.revalidateAfterMs,
+    sightings,
+    flights,
+    evictor,
+    observer,
+  });
+  const shared = { cache, flights, evictor, doubts, sightings, observer };
+  const missing = new MissingLayers({ ...shared, revalidation });
   return {
-    layers: new CachedLayerService({ cache, flights, servings, evictor, doubts, verdicts, observer }),
-    info: new LayerInfoService({ cache, driver, flights, fences, evictor, doubts, verdicts }),
-    close: () => hashings.close(),
+    layers: new CachedLayerService({ ...shared, missing, servings, verdicts, revalidation }),
+    info: new LayerInfoService({ ...shared, driver, fences, verdicts }),
+    close: () => {
+      revalidation.close();
+      hashings.close();
+    },
   };
 }

@@ -20,6 +20,9 @@ export type EvictionReason =
   /** The blob does not hash to its digest. */
   | 'blob_corrupt';
 
+/** How a background check of a cached yes ended. */
+export type RevalidationResult = 'present' | 'absent' | 'failed' | 'dropped';
+
 export interface Observer {
   /** Questions came in: `count` distinct digests. Each is followed by exactly one `resolved`. */
   requested(operation: CountedOperation, count: number): void;
@@ -31,6 +34,11 @@ export interface Observer {
   evicted(reason: EvictionReason, repository: RepositoryName | undefined, digest: Digest): void;
   /** A whole layer did not hash to its digest, or its length and its metadata disagree. */
   corrupt(digest: Digest, error: Error): void;
+  /**
+   * A cached yes was checked against storage in the background (rule 15), or
+   * would have been but for the rate; `error` tells why a check failed.
+   */
+  revalidated(result: RevalidationResult, error: unknown): void;
   /** The upstream's layer came from another storage than ours; its path is the layout's. */
   foreignUpstream(repository: RepositoryName, digest: Digest): void;
 }

@@ -1,7 +1,7 @@
 /** What the domain tells, counted and logged. */
 import type { Logger } from 'pino';
 import { type CacheError, CacheKeyError } from '../cache/layer-info-cache.js';
-import type { CountedOperation, EvictionReason, Observer } from '../layer/observer.js';
+import type { CountedOperation, EvictionReason, Observer, RevalidationResult } from '../layer/observer.js';
 import type { Digest } from '../reference/digest.js';
 import type { RepositoryName } from '../reference/repository-name.js';
 import type { Instruments } from './instruments.js';
@@ -40,6 +40,7 @@ export class DomainObserver implements Observer {
   readonly #limiter: LogLimiter;
   readonly #counted: Readonly<Record<CountedOperation, Counted>>;
   readonly #evictions: Readonly<Record<EvictionReason, Tally>>;
+  readonly #revalidations: Readonly<Record<RevalidationResult, Tally>>;
 
   constructor(instruments: Instruments, log: Logger, limiter: LogLimiter) {
     this.#log = log;
@@ -50,12 +51,18 @@ export class DomainObserver implements Observer {
       fetch: new Counted('fetch', instruments),
       find_missing: new Counted('find_missing', instruments),
     };
-    const { evictions } = instruments;
+    const { evictions, revalidations } = instruments;
     this.#evictions = {
       blob_missing: evictions.of({ reason: 'blob_missing' }),
       layer_unknown: evictions.of({ reason: 'layer_unknown' }),
       blob_truncated: evictions.of({ reason: 'blob_truncated' }),
       blob_corrupt: evictions.of({ reason: 'blob_corrupt' }),
+    };
+    this.#revalidations = {
+      present: revalidations.of({ result: 'present' }),
+      absent: revalidations.of({ result: 'absent' }),
+      failed: revalidations.of({ result: 'failed' }),
+      dropped: revalidations.of({ result: 'dropped' }),
     };
   }
 
@@ -99,6 +106,14 @@ export class DomainObserver implements Observer {
   corrupt(digest: Digest, error: Error): void {
     this.#limiter.write('corrupt', (suppressed) => {
       this.#log.error({ err: error, digest, suppressed }, 'storage holds something else than it says');
+    });
+  }
+
+  revalidated(result: RevalidationResult, error: unknown): void {
+    this.#revalidations[result].value++;
+    if (result !== 'failed') return;
+    this.#limiter.write('revalidation failed', (suppressed) => {
+      this.#log.warn({ err: error, suppressed }, 'a cached layer could not be checked against storage');
     });
   }
 

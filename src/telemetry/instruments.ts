@@ -21,6 +21,7 @@ export class Instruments {
   readonly fetchBytes: Tally;
   readonly fetchActive: Tally;
   readonly evictions: Family<Tally>;
+  readonly revalidations: Family<Tally>;
 
   constructor(ledger: Ledger) {
     this.callDuration = ledger.distributions(
@@ -62,6 +63,11 @@ export class Instruments {
       name: 'layercache.evictions',
       unit: '{eviction}',
       help: 'Cached facts that turned out wrong and were dropped, by reason.',
+    });
+    this.revalidations = ledger.sums('counter', {
+      name: 'layercache.revalidations',
+      unit: '{check}',
+      help: 'Background checks of cached yeses against storage, by how they ended.',
     });
   }
 }

@@ -30,6 +30,7 @@ describe('defaults', () => {
       admin: { host: '127.0.0.1', port: 9464 },
       'cache-timeout': 100,
       'storage-timeout': 10_000,
+      'revalidate-after': 600_000,
       'stall-timeout': 60_000,
       'drain-timeout': 30_000,
       'chunk-size': 262_144,
@@ -100,6 +101,11 @@ describe('durations', () => {
     '5constructor',
   ])('%j is not one', (text) => {
     expect(problem('storage-timeout', text)).toMatch(/^--storage-timeout must be a duration/);
+  });
+
+  it('0 needs no unit where nothing is allowed', () => {
+    expect(resolveOption('revalidate-after', '0', {})).toBe(0);
+    expect(problem('storage-timeout', '0')).toMatch(/must be a duration/);
   });
 
   it('nothing to wait for is allowed where draining may be skipped', () => {

@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import type { CallOptions, Layer, LayerService } from '../../src/layer/layer-service.js';
 import { type LayerServices, layerServices } from '../../src/layer/layer-services.js';
-import type { EvictionReason, Observer } from '../../src/layer/observer.js';
+import type { EvictionReason, Observer, RevalidationResult } from '../../src/layer/observer.js';
 import type { VerifyMode } from '../../src/layer/verification.js';
 import { type Digest, type DigestAlgorithm, digestOf } from '../../src/reference/digest.js';
 import { blobPath, linkPath } from '../../src/reference/layout.js';
@@ -29,6 +29,7 @@ export class Witness implements Observer {
   readonly cacheFailures: string[] = [];
   readonly evictions: EvictionReason[] = [];
   readonly corruptions: Digest[] = [];
+  readonly revalidations: RevalidationResult[] = [];
   foreign = 0;
 
   requested(operation: string, count: number): void {
@@ -45,6 +46,9 @@ export class Witness implements Observer {
   }
   corrupt(digest: Digest): void {
     this.corruptions.push(digest);
+  }
+  revalidated(result: RevalidationResult): void {
+    this.revalidations.push(result);
   }
   foreignUpstream(): void {
     this.foreign += 1;
@@ -64,6 +68,8 @@ export class Witness implements Observer {
 export interface WorldOptions {
   readonly verify?: VerifyMode;
   readonly storageTimeoutMs?: number;
+  /** 0, never, unless given. */
+  readonly revalidateAfterMs?: number;
   readonly upstream?: (driver: GatedDriver) => LayerService;
 }
 
@@ -74,13 +80,19 @@ export class LayerWorld {
   readonly repository = repositoryNamed('library/app');
   readonly services: LayerServices;
 
-  constructor({ verify = 'first', storageTimeoutMs = 60_000, upstream }: WorldOptions = {}) {
+  constructor({
+    verify = 'first',
+    storageTimeoutMs = 60_000,
+    revalidateAfterMs = 0,
+    upstream,
+  }: WorldOptions = {}) {
     this.services = layerServices({
       cache: this.cache,
       driver: this.driver,
       observer: this.witness,
       verify,
       storageTimeoutMs,
+      revalidateAfterMs,
       ...(upstream && { upstream: upstream(this.driver) }),
     });
   }

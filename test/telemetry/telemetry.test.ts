@@ -81,6 +81,7 @@ describe('/metrics', () => {
       layercache_fetch_bytes_total: 'counter',
       layercache_fetch_active: 'gauge',
       layercache_evictions_total: 'counter',
+      layercache_revalidations_total: 'counter',
       layercache_cache_up: 'gauge',
       layercache_storage_up: 'gauge',
       process_cpu_time_seconds_total: 'counter',
@@ -444,6 +445,14 @@ describe('the domain’s moments', () => {
     });
     expect(await sample('layercache_requests_total', { operation: 'find_missing', result: 'miss' })).toBe(2);
     expect(await sample('layercache_requests_total', { operation: 'stat', result: 'hit' })).toBe(0);
+  });
+
+  it('rule 15: counts background checks by how they ended', async () => {
+    telemetry.observer.revalidated('present', undefined);
+    telemetry.observer.revalidated('failed', new Error('down, says the test'));
+    expect(await sample('layercache_revalidations_total', { result: 'present' })).toBe(1);
+    expect(await sample('layercache_revalidations_total', { result: 'failed' })).toBe(1);
+    expect(await sample('layercache_revalidations_total', { result: 'dropped' })).toBe(0);
   });
 
   it('counts evictions by reason', async () => {
