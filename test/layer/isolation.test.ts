@@ -191,7 +191,7 @@ const steps = fc.array(
     repository: fc.constantFrom(0 as const, 1 as const),
     layer: fc.constantFrom(0 as const, 1 as const),
   }),
-  { minLength: 1, maxLength: 40 },
+  { minLength: 1, maxLength: 200, size: 'max' },
 );
 
 async function follow(cache: LayerInfoCache, runs: number, emptied: () => Promise<void>): Promise<void> {
