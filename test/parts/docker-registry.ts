@@ -3,12 +3,13 @@
  * tree and, where one is given, a Redis as its blob-descriptor cache. Whoever
  * starts one stops it.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 
 export interface DockerRegistryOptions {
   /** Its storage's root directory. */
@@ -22,12 +23,14 @@ const startTimeoutMs = 15_000;
 export class DockerRegistry {
   #url = '';
   readonly #directory: string;
+  readonly #config: string;
   readonly #child: ChildProcess;
   readonly #exited: Promise<unknown>;
   #log = '';
 
-  private constructor(directory: string, child: ChildProcess) {
+  private constructor(directory: string, config: string, child: ChildProcess) {
     this.#directory = directory;
+    this.#config = config;
     this.#child = child;
     this.#exited = once(child, 'exit');
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -56,7 +59,7 @@ export class DockerRegistry {
       }),
     );
     const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'] });
-    const registry = new DockerRegistry(directory, child);
+    const registry = new DockerRegistry(directory, config, child);
     await registry.#listens();
     return registry;
   }
@@ -97,15 +100,66 @@ export class DockerRegistry {
     await this.#request('DELETE', `/v2/${repository}/blobs/${digest}`, 202);
   }
 
+  /** Pushes an image of these layers, as a client does; gives the manifest's digest and the layers'. */
+  async pushImage(
+    repository: string,
+    layers: readonly Uint8Array[],
+  ): Promise<{ manifest: string; layers: string[] }> {
+    const config = Buffer.from(
+      JSON.stringify({ architecture: 'amd64', os: 'linux', rootfs: { type: 'layers' } }),
+    );
+    const blobs: { digest: string; size: number }[] = [];
+    for (const bytes of [config, ...layers]) {
+      // A client asks first and uploads only what is said to be missing.
+      const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+      if ((await this.head(repository, digest)) !== 200) await this.push(repository, bytes);
+      blobs.push({ digest, size: bytes.length });
+    }
+    const [first, ...rest] = blobs;
+    const image = 'application/vnd.docker.distribution.manifest.v2+json';
+    const body = JSON.stringify({
+      schemaVersion: 2,
+      mediaType: image,
+      config: { mediaType: 'application/vnd.docker.container.image.v1+json', ...first },
+      layers: rest.map((blob) => ({
+        mediaType: 'application/vnd.docker.image.rootfs.diff.tar.gzip',
+        ...blob,
+      })),
+    });
+    const path = `/v2/${repository}/manifests/latest`;
+    const put = await this.#request('PUT', path, 201, Buffer.from(body), { 'content-type': image });
+    return {
+      manifest: put.headers.get('docker-content-digest') ?? '',
+      layers: rest.map(({ digest }) => digest),
+    };
+  }
+
+  /** Deletes a manifest by its digest, after which its layers are garbage. */
+  async deleteManifest(repository: string, digest: string): Promise<void> {
+    await this.#request('DELETE', `/v2/${repository}/manifests/${digest}`, 202);
+  }
+
+  /** Runs the registry's own garbage collection over the tree. */
+  async collectGarbage(): Promise<void> {
+    await promisify(execFile)('docker-registry', ['garbage-collect', this.#config], { timeout: 30_000 });
+  }
+
   async stop(): Promise<void> {
     this.#child.kill('SIGKILL');
     await this.#exited;
     await rm(this.#directory, { recursive: true, force: true });
   }
 
-  async #request(method: string, path: string, status: number, body?: Uint8Array): Promise<Response> {
+  async #request(
+    method: string,
+    path: string,
+    status: number,
+    body?: Uint8Array,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<Response> {
     const response = await fetch(new URL(path, this.#url), {
       method,
+      headers,
       signal: AbortSignal.timeout(startTimeoutMs),
       ...(body && { body: Buffer.from(body) }),
     });
