@@ -22,6 +22,8 @@ export class StorageWatch {
   readonly #closing = new AbortController();
   #timer: NodeJS.Timeout | undefined;
   #told = false;
+  /** Whether a look has found it: an operation that found it up first makes nobody ready. */
+  #seen = false;
 
   constructor(driver: StorageDriver, options: StorageWatchOptions) {
     this.#driver = driver;
@@ -43,7 +45,7 @@ export class StorageWatch {
   #schedule(): void {
     if (this.#closing.signal.aborted) return;
     this.#timer = setTimeout(async () => {
-      if (this.#options.isUp()) this.#told = false;
+      if (this.#seen && this.#options.isUp()) this.#told = false;
       else await this.#look();
       this.#schedule();
     }, this.#options.intervalMs);
@@ -62,6 +64,7 @@ export class StorageWatch {
     }
     if (this.#closing.signal.aborted) return;
     this.#told = false;
+    this.#seen = true;
     this.#options.onSeen();
   }
 }

@@ -78,6 +78,16 @@ describe('a storage watch', () => {
     expect(seen).toBe(1);
   });
 
+  it('rule 11: looks until it has seen the storage itself, also when an operation found it up first', async () => {
+    await watch.start();
+    mount.present = true;
+    up = true;
+    await vi.advanceTimersByTimeAsync(intervalMs);
+    expect(seen).toBe(1);
+    await vi.advanceTimersByTimeAsync(10 * intervalMs);
+    expect(mount.looks).toBe(2);
+  });
+
   it('looks again when an operation found it down, and tells of each outage once', async () => {
     mount.present = true;
     await watch.start();
