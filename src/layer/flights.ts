@@ -171,16 +171,27 @@ export class Flights {
     flight.startedMs = performance.now();
     // Read beside the look, not after it: the look takes longer.
     if (flight.lacking && flight.evidence === undefined) {
-      flight.evidence = this.#writeBack.evidence(flight.digest);
+      const evidence = this.#writeBack.evidence(flight.digest);
+      flight.evidence = evidence;
+      // A defect in it is the write-back's to meet, and there may be none.
+      evidence.catch(() => {});
     }
     const landing = await this.#look(flight);
     this.#places.release();
-    if (landing.kind === 'found' && landing.layer !== undefined && flight.open) {
-      this.#doubts.settle(flight.repository, flight.digest);
-      this.#sightings.saw(flight.repository, flight.digest, flight.startedMs);
-      if (flight.lacking) await this.#writeBack.record(flight, landing.layer);
+    try {
+      await this.#remember(flight, landing);
+      flight.end(landing);
+    } catch (error) {
+      // A defect of ours is for the calls to tell: nobody waits here.
+      flight.end({ kind: 'failed', error });
     }
-    flight.end(landing);
+  }
+
+  async #remember(flight: Flight, landing: Landing): Promise<void> {
+    if (landing.kind === 'failed' || landing.layer === undefined || !flight.open) return;
+    this.#doubts.settle(flight.repository, flight.digest);
+    this.#sightings.saw(flight.repository, flight.digest, flight.startedMs);
+    if (flight.lacking) await this.#writeBack.record(flight, landing.layer);
   }
 
   async #look(flight: Flight): Promise<Landing> {

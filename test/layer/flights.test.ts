@@ -261,6 +261,27 @@ describe('write-back', () => {
   });
 });
 
+describe('a defect of ours', () => {
+  it.each(['meta', 'record'] as const)(
+    'in %s fails the calls of the flight and nothing else',
+    async (operation) => {
+      const digest = world.push('layer');
+      const defect = new TypeError('a defect, says the test');
+      world.cache.gates.hold(operation).fail(defect);
+      await expect(exists(digest)).rejects.toBe(defect);
+      expect(await exists(digest)).toMatchObject({ exists: true });
+      expect(world.witness.counted('exists')).toEqual([2, 0, 2]);
+    },
+  );
+
+  it('in a read of the cache whose answer nobody needs any more is dropped', async () => {
+    const digest = digestFor('layer');
+    world.cache.gates.hold('meta').fail(new TypeError('a defect, says the test'));
+    expect(await exists(digest)).toMatchObject({ exists: false });
+    await settled();
+  });
+});
+
 describe('doubts', () => {
   it('rule 12: a membership whose eviction the cache refused is not believed until storage was seen', async () => {
     const digest = await world.warm('layer');
