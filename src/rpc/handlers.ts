@@ -63,16 +63,16 @@ export function handlers(parts: HandlerParts): Handlers {
   return {
     exists: unaryCall<ExistsRequest, ExistsResponse>('Exists', calls, async (request, call) => {
       const { repository, digest } = named(request, call);
-      const maxAge = parseMaxAge(request.maxAge);
-      const { exists, source } = await layers.exists(repository, digest, { signal: call.signal, maxAge });
+      call.maxAge = parseMaxAge(request.maxAge);
+      const { exists, source } = await layers.exists(repository, digest, call);
       call.observed.source = source;
       return { exists, source: wireSource(source) };
     }),
 
     stat: unaryCall<StatRequest, StatResponse>('Stat', calls, async (request, call) => {
       const { repository, digest } = named(request, call);
-      const maxAge = parseMaxAge(request.maxAge);
-      const stat = await layers.stat(repository, digest, { signal: call.signal, maxAge });
+      call.maxAge = parseMaxAge(request.maxAge);
+      const stat = await layers.stat(repository, digest, call);
       call.observed.source = stat.source;
       return { digest: stat.digest, length: BigInt(stat.length), source: wireSource(stat.source) };
     }),
@@ -84,8 +84,8 @@ export function handlers(parts: HandlerParts): Handlers {
         const repository = parseRepository(request.repository);
         call.observed.repository = repository;
         const digests = parseDigests(request.digests);
-        const maxAge = parseMaxAge(request.maxAge);
-        const missing = await layers.findMissing(repository, digests, { signal: call.signal, maxAge });
+        call.maxAge = parseMaxAge(request.maxAge);
+        const missing = await layers.findMissing(repository, digests, call);
         return { missingDigests: missing };
       },
     ),
@@ -94,8 +94,8 @@ export function handlers(parts: HandlerParts): Handlers {
       const { repository, digest } = named(request, call);
       const range = parseRange(request);
       const chunkSize = parseChunkSize(request.chunkSize, parts.chunkSize);
-      const maxAge = parseMaxAge(request.maxAge);
-      const layer = await layers.fetch(repository, digest, range, { signal: call.signal, maxAge });
+      call.maxAge = parseMaxAge(request.maxAge);
+      const layer = await layers.fetch(repository, digest, range, call);
       call.observed.source = layer.source;
       await stream.send(layer, chunkSize);
     }),

@@ -1,3 +1,4 @@
+import type { CallOptions } from '../layer/layer-service.js';
 import { type CallAbortedError, CallCancelledError, CallDeadlineError } from './call-aborts.js';
 import type { ObservedCall } from './call-observer.js';
 
@@ -9,15 +10,16 @@ const longestTimer = 2 ** 31 - 1;
 const sameMomentMs = 10;
 
 /**
- * One call between its arrival and its answer. Its signal is aborted when the
- * client is gone, the deadline has passed, the client stalls or the server is
- * cut; the first reason stays.
+ * One call between its arrival and its answer, and what the domain is told of
+ * its caller. Its signal is aborted when the client is gone, the deadline has
+ * passed, the client stalls or the server is cut; the first reason stays.
  */
-export class RunningCall {
+export class RunningCall implements CallOptions {
   readonly observed: ObservedCall;
+  maxAge: number | undefined;
   readonly #deadline: number;
   readonly #onAnswered: (call: RunningCall) => void;
-  readonly #controller = new AbortController();
+  #controller: AbortController | undefined;
   #abortReason: CallAbortedError | undefined;
   #deadlineTimer: NodeJS.Timeout | undefined;
   #answered = false;
@@ -29,7 +31,12 @@ export class RunningCall {
     this.#onAnswered = onAnswered;
   }
 
+  /** Made when it is first asked for: most calls are answered by the cache and need none. */
   get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.#abortReason !== undefined) this.#controller.abort(this.#abortReason);
+    }
     return this.#controller.signal;
   }
 
@@ -52,11 +59,13 @@ export class RunningCall {
   abort(reason: CallAbortedError): void {
     if (this.#answered || this.#abortReason !== undefined) return;
     this.#abortReason = reason;
-    this.#controller.abort(reason);
+    this.#controller?.abort(reason);
   }
 
   /** The transport has ended; a call without an answer by then is given up. */
   over(): void {
+    // Of nearly every call; the error below, with its stack, was 3 % of the profile.
+    if (this.#answered) return;
     const late = Date.now() + sameMomentMs >= this.#deadline;
     this.abort(late ? new CallDeadlineError() : new CallCancelledError());
   }
