@@ -4,6 +4,8 @@
  *   memory:                              in this process; `?max=` entries
  *   redis://[user:password@]host[:port][/db]
  *   rediss://…                           the same over TLS
+ *     ?near=50000                        so many layers are held in this process too
+ *     &near-ttl=60s                      for at most so long
  *
  * No message repeats a part of the URL: it may be a password with a character
  * that should have been percent-encoded.
@@ -11,6 +13,7 @@
 import { GuardedCache } from './guarded-cache.js';
 import type { LayerInfoCache } from './layer-info-cache.js';
 import { defaultMaxEntries, MemoryCache } from './memory-cache.js';
+import type { NearOptions } from './near-cache.js';
 import type { RedisAddress } from './redis-connection.js';
 
 export interface CacheOptions {
@@ -43,25 +46,52 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
     import('./redis-connection.js'),
     import('./redis-cache.js'),
   ]);
-  const redis = await connectRedis(target, options);
-  return new GuardedCache(new RedisCache(redis), options);
+  const redis = await connectRedis(target.address, options);
+  const shared = new GuardedCache(new RedisCache(redis), options);
+  const { address, near } = target;
+  if (near === undefined) return shared;
+  const [{ NearCache }, { InvalidationChannel }] = await Promise.all([
+    import('./near-cache.js'),
+    import('./invalidation-channel.js'),
+  ]);
+  return new NearCache(
+    shared,
+    near,
+    (listener) => new InvalidationChannel(redis, address, listener, options.onError),
+  );
 }
 
 /** The cache that the URL names, for people: without who we are there. Throws `CacheUrlError`. */
 export function describeCache(url: string): string {
   const target = parse(url);
   if ('max' in target) return `memory: (at most ${target.max} entries)`;
-  const { tls, host, port, db, username, password } = target;
+  const { near, address } = target;
+  const { tls, host, port, db, username, password } = address;
   const credentials = username === undefined && password === undefined ? '' : '***@';
   const authority = `${host.includes(':') ? `[${host}]` : host}:${port}`;
-  return `${tls ? 'rediss' : 'redis'}://${credentials}${authority}/${db}`;
+  const held = near === undefined ? '' : ` (near: at most ${near.max} layers, for ${near.ttlMs / 1_000} s)`;
+  return `${tls ? 'rediss' : 'redis'}://${credentials}${authority}/${db}${held}`;
 }
 
 // The space for all entries is taken at start, and a Map ends at 16.7 million.
 const maxEntriesLimit = 10_000_000;
 const defaultRedisPort = 6379;
+const defaultNearTtlMs = 60_000;
+const day = 24 * 3_600_000;
+const durationUnits = new Map([
+  ['ms', 1],
+  ['s', 1_000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+]);
 
-function parse(text: string): { readonly max: number } | RedisAddress {
+interface RedisTarget {
+  readonly address: RedisAddress;
+  /** What is held in this process, if anything. */
+  readonly near: NearOptions | undefined;
+}
+
+function parse(text: string): { readonly max: number } | RedisTarget {
   if (!URL.canParse(text)) throw new CacheUrlError('not a URL');
   const url = new URL(text);
   if (url.hash !== '' || text.includes('#')) throw new CacheUrlError('a cache URL has no #fragment');
@@ -83,22 +113,47 @@ function parseMemory(url: URL): { readonly max: number } {
   if (only === undefined) return { max: defaultMaxEntries };
   if (parameters.length > 1 || only[0] !== 'max')
     throw new CacheUrlError('memory: takes one parameter, max, once');
-  const max = Number(only[1]);
-  if (!/^[1-9]\d{0,7}$/.test(only[1]) || max > maxEntriesLimit)
-    throw new CacheUrlError(`max is a whole number from 1 to ${maxEntriesLimit}`);
-  return { max };
+  return { max: parseEntries('max', only[1]) };
 }
 
-function parseRedis(url: URL): RedisAddress {
+function parseEntries(name: 'max' | 'near', text: string): number {
+  const entries = Number(text);
+  if (!/^[1-9]\d{0,7}$/.test(text) || entries > maxEntriesLimit)
+    throw new CacheUrlError(`${name} is a whole number from 1 to ${maxEntriesLimit}`);
+  return entries;
+}
+
+function parseNear(parameters: URLSearchParams): NearOptions | undefined {
+  const names = [...parameters.keys()];
+  if (names.some((name) => name !== 'near' && name !== 'near-ttl') || new Set(names).size < names.length)
+    throw new CacheUrlError('a Redis URL takes no parameters but near and near-ttl, once each');
+  const near = parameters.get('near');
+  const ttl = parameters.get('near-ttl');
+  if (near === null) {
+    if (ttl !== null) throw new CacheUrlError('near-ttl says how long near may hold a layer: it needs near');
+    return undefined;
+  }
+  return { max: parseEntries('near', near), ttlMs: ttl === null ? defaultNearTtlMs : parseDuration(ttl) };
+}
+
+function parseDuration(text: string): number {
+  const [, amount, unit = ''] = /^([1-9]\d{0,8})(ms|s|m|h)$/.exec(text) ?? [];
+  const ms = Number(amount) * (durationUnits.get(unit) ?? Number.NaN);
+  if (!(ms <= day))
+    throw new CacheUrlError('near-ttl is a duration such as 250ms, 60s or 5m, from 1ms to 24h');
+  return ms;
+}
+
+function parseRedis(url: URL): RedisTarget {
   const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
   if (host === '') throw new CacheUrlError('the Redis URL names no host');
-  if (url.search !== '') throw new CacheUrlError('a Redis URL takes no parameters');
+  const near = parseNear(url.searchParams);
   const port = url.port === '' ? defaultRedisPort : Number(url.port);
   if (port === 0) throw new CacheUrlError('the Redis URL has port 0');
   const db = /^\/?(?<index>0|[1-9]\d{0,5}|)$/.exec(url.pathname)?.groups?.['index'];
   if (db === undefined)
     throw new CacheUrlError('the path of a Redis URL is the index of a database, or nothing');
-  return {
+  const address = {
     host,
     port,
     tls: url.protocol === 'rediss:',
@@ -106,6 +161,7 @@ function parseRedis(url: URL): RedisAddress {
     username: decoded(url.username),
     password: decoded(url.password),
   };
+  return { address, near };
 }
 
 function decoded(text: string): string | undefined {

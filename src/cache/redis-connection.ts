@@ -93,7 +93,7 @@ function clientOptions(address: RedisAddress, timeoutMs: number): Omit<RedisOpti
 }
 
 /** Doubles up to two seconds; the lower half is chance, so that many replicas do not return as one. */
-function retryDelay(attempt: number): number {
+export function retryDelay(attempt: number): number {
   const longest = Math.min(lastRetryMs, firstRetryMs * 2 ** (attempt - 1));
   return longest / 2 + (Math.random() * longest) / 2;
 }
