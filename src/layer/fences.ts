@@ -37,7 +37,9 @@ export class Ticket {
   }
 
   markMeta(digest: Digest): void {
-    this.#metas.add(digest);
+    // Only a layer's link tells which digest is the canonical one. A look at a
+    // blob knows its own, and may last as long as a client likes.
+    if (this.#repository !== undefined || digest === this.#digest) this.#metas.add(digest);
   }
 
   close(): void {
