@@ -131,7 +131,10 @@ export class CachedLayerService implements LayerService {
     let condemned = this.#condemnedAt(sighting);
     if (condemned !== undefined && condemned > sighting.startedAt) {
       // Rule 7: this look is older than the verdict; the blob may have been mended since.
-      sighting = await this.#ask(this.#again(question), saidNothing);
+      // What the cache lacked, the first look has written back.
+      const { lacking, denialIsNews } = lookup.said;
+      const said = { lacking: false, denialIsNews: lacking || denialIsNews, evidence: undefined };
+      sighting = await this.#ask(this.#again(question), said);
       condemned = this.#condemnedAt(sighting);
     }
     if (sighting.layer === undefined) throw new LayerUnknownError();

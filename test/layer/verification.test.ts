@@ -167,6 +167,21 @@ describe('what was found corrupt', () => {
     expect(await asking).toMatchObject({ length: bytes.length, source: 'upstream' });
   });
 
+  it('rule 6: a Stat that asks once more and hears no evicts the membership', async () => {
+    const world = new LayerWorld();
+    const digest = pushCorrupt(world);
+    const layer = await world.fetch(digest);
+    await world.cache.evictMeta(digest);
+    const stat = world.driver.gates.hold('stat');
+    const asking = world.layers.stat(world.repository, digest, anyAge());
+    await stat.reached;
+    await expect(readAll(layer)).rejects.toMatchObject({ reason: 'BLOB_CORRUPT' });
+    world.unlink(digest);
+    stat.open();
+    await expect(asking).rejects.toMatchObject({ reason: 'LAYER_UNKNOWN' });
+    expect(await world.isMember(digest)).toBe(false);
+  });
+
   it('rule 7: a Fetch judges by the version its own open found', async () => {
     const world = new LayerWorld();
     const digest = await world.warm(bytes);
