@@ -32,6 +32,12 @@ export class Evictor {
     this.#observer = observer;
   }
 
+  /** Storage has denied a membership, whose eviction is to follow: it is not believed from now on. */
+  doubt(repository: RepositoryName, digest: Digest): void {
+    this.#doubts.doubt(repository, digest);
+    this.#sightings.forget(repository, digest);
+  }
+
   /** Memberships of one repository, in one command. */
   async memberships(
     repository: RepositoryName,
@@ -40,9 +46,8 @@ export class Evictor {
   ): Promise<void> {
     for (const digest of digests) {
       this.#fences.raiseMembership(repository, digest);
-      // Doubted until the cache has answered, lest a hit slip through before.
-      this.#doubts.doubt(repository, digest);
-      this.#sightings.forget(repository, digest);
+      // Until the cache has answered, lest a hit slip through before.
+      this.doubt(repository, digest);
     }
     try {
       await this.#cache.evict(repository, digests);

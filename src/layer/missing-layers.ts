@@ -131,7 +131,11 @@ export class MissingLayers {
           notBefore: since,
           said,
           signal: either,
-          denied: (unknown) => void denied.add(unknown),
+          denied: (unknown) => {
+            denied.add(unknown);
+            // The command waits for the other digests, and nobody shall hit until then.
+            this.#parts.evictor.doubt(repository, unknown);
+          },
         });
         if (layer !== undefined) denied.delete(digest);
         return layer !== undefined;

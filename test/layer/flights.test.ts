@@ -341,6 +341,23 @@ describe('doubts', () => {
 });
 
 describe('FindMissing', () => {
+  it('rule 6: a membership that storage denied is not believed while other digests are looked up', async () => {
+    const gone = await world.warm('gone');
+    const slow = await world.warm('slow');
+    world.unlink(gone);
+    const [first, second] = [world.driver.gates.hold('readSmall'), world.driver.gates.hold('readSmall')];
+    const finding = world.layers.findMissing(world.repository, [gone, slow], now());
+    await Promise.all([first.reached, second.reached]);
+    first.open();
+    await settled();
+    expect(await exists(gone)).toMatchObject({ exists: false });
+    expect(await exists(gone, { ...anyAge(), maxAge: 3_600_000 })).toMatchObject({ exists: false });
+    expect(await world.info.contains(world.repository, gone)).toBe(false);
+    second.open();
+    expect(await finding).toEqual([gone]);
+    expect(await world.isMember(gone)).toBe(false);
+  });
+
   it('rule 6: evicts no membership that a later flight of its own has seen', async () => {
     const digest = digestFor('layer');
     const link = world.driver.gates.hold('readSmall');
