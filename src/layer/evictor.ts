@@ -52,6 +52,8 @@ export class Evictor {
     try {
       await this.#cache.evict(repository, digests);
     } catch (error) {
+      // Another eviction that began earlier may have settled it meanwhile.
+      for (const digest of digests) this.#doubts.doubt(repository, digest);
       this.#report('evict', error);
       return;
     }

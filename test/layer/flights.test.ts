@@ -329,6 +329,24 @@ describe('doubts', () => {
     await denied;
   });
 
+  it('rule 12: an eviction that the cache answers does not settle the doubt of a later one that it refuses', async () => {
+    const digest = await world.warm('layer');
+    world.unlink(digest);
+    const first = world.cache.gates.hold('evict');
+    const second = world.cache.gates.hold('evict');
+    const denied = [exists(digest, now())];
+    await first.reached;
+    denied.push(exists(digest, now()));
+    await second.reached;
+    first.open();
+    await denied[0];
+    // A write of somebody else that had looked before the layer went.
+    await world.cache.add(world.repository, digest);
+    second.fail(new CacheError('refused, says the test'));
+    await denied[1];
+    expect(await exists(digest)).toEqual({ exists: false, source: 'upstream' });
+  });
+
   it('rule 12: a membership whose Remove was not answered is not believed', async () => {
     const digest = await world.warm('layer');
     world.cache.down = true;
