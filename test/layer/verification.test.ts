@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { DataLossError, StorageUnavailableError } from '../../src/layer/errors.js';
+import { DataLossError, StorageUnavailableError, UnverifiedError } from '../../src/layer/errors.js';
 import { blobPath, linkPath } from '../../src/reference/layout.js';
 import { StorageError } from '../../src/storage/storage-driver.js';
 import { anyAge, digestFor, LayerWorld, now, readAll, settled } from '../parts/layer-world.js';
@@ -327,6 +327,25 @@ describe('a length that the cache and storage do not share', () => {
     expect(third).toBe(false);
     for (const read of reads) read.open();
     expect(await Promise.all(fetching)).toEqual(['fi', 'se', 'th']);
+  });
+
+  it('rule 6: a range is served of bytes that hashed right, whatever else finds the old length meanwhile', async () => {
+    const world = new LayerWorld();
+    const digest = await world.warm(bytes);
+    await world.cache.setMeta(digest, { path: blobPath(digest), length: 7 });
+    const setMeta = async () => {
+      const own = { path: blobPath(digest), length: bytes.length };
+      await expect(world.info.setMeta(digest, own, now().signal)).rejects.toThrow(UnverifiedError);
+    };
+    const reads = [1, 2, 3].map(() => world.driver.gates.hold('read'));
+    const fetching = world.read(digest, { offset: 4, limit: 4 });
+    await reads[0]?.reached;
+    await setMeta();
+    reads[0]?.open();
+    await reads[1]?.reached;
+    await setMeta();
+    for (const read of reads) read.open();
+    expect(await fetching).toBe('4567');
   });
 
   it('rule 6: a storage that fails while hashing is UNAVAILABLE, and the dispute goes on', async () => {
