@@ -107,7 +107,7 @@ export class Flight implements Candidate {
     if (this.waiting) this.end({ kind: 'failed', error: this.signal.reason });
   }
 
-  /** Its deadline has passed: the look fails with this error. */
+  /** Its deadline has passed: the look ends with this error. */
   expire(error: unknown): void {
     this.#controller.abort(error);
   }

@@ -9,7 +9,7 @@ import type { RepositoryName } from '../reference/repository-name.js';
 import { StorageError } from '../storage/storage-driver.js';
 import { abortable } from './abortable.js';
 import type { Doubts } from './doubts.js';
-import { DataLossError, LayerUnknownError, StorageUnavailableError } from './errors.js';
+import { DataLossError, LayerUnknownError } from './errors.js';
 import type { EventCount } from './event-count.js';
 import type { Fences } from './fences.js';
 import { type Arrival, type CacheSaid, Flight, type Landing } from './flight.js';
@@ -17,6 +17,7 @@ import { layerKey } from './layer-key.js';
 import type { LayerService, LayerStat } from './layer-service.js';
 import type { LookupPlaces } from './lookup-places.js';
 import type { Sightings } from './sightings.js';
+import { asLayerError } from './storage-errors.js';
 import type { WriteBack } from './write-back.js';
 
 /** A caller in want of an upstream answer. */
@@ -195,10 +196,11 @@ export class Flights {
   }
 
   async #look(flight: Flight): Promise<Landing> {
-    const deadline = setTimeout(() => {
-      const cause = new StorageError(`a lookup did not end within ${this.#timeoutMs} ms`);
-      flight.expire(new StorageUnavailableError(cause));
-    }, this.#timeoutMs);
+    // What the driver hears is that the storage failed: it is no caller who left.
+    const deadline = setTimeout(
+      () => flight.expire(new StorageError(`a lookup did not end within ${this.#timeoutMs} ms`)),
+      this.#timeoutMs,
+    );
     try {
       const options = { signal: flight.signal, maxAge: 0 };
       const layer = await abortable(
@@ -208,7 +210,7 @@ export class Flights {
       return { kind: 'found', layer };
     } catch (error) {
       if (error instanceof LayerUnknownError) return { kind: 'found', layer: undefined };
-      return { kind: 'failed', error };
+      return { kind: 'failed', error: asLayerError(error) };
     } finally {
       clearTimeout(deadline);
     }

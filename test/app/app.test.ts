@@ -1,5 +1,7 @@
 /** The composed server in this process: what it opens it closes, on every path. */
+import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { status } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -76,6 +78,23 @@ describe('the server', () => {
     await redis.kill();
     expect(await client.exists(repository, digest)).toMatchObject({ exists: true, source: 2 });
     expect(await readyz()).toMatchObject({ status: 'degraded', cache: 'down' });
+  });
+
+  it('rule 16: a storage that hangs under its lookups is told as one that failed', async () => {
+    const module = join(tree.root, 'hung-driver.mjs');
+    await writeFile(
+      module,
+      `const never = () => new Promise(() => {});
+       export default () => ({
+         name: 'hung', open: never, stat: never, readSmall: never, redirectUrl: never,
+         check: async () => {}, close: async () => {},
+       });`,
+    );
+    const app = await start({ storage: `module:${module}`, 'storage-timeout': '100ms' });
+    const readyz = async () => (await fetch(`http://${app.admin}/readyz`)).json();
+    expect(await readyz()).toMatchObject({ status: 'ready', storage: 'up' });
+    await expect(connect(app).exists(repository, digest)).rejects.toMatchObject({ code: status.UNAVAILABLE });
+    expect(await readyz()).toMatchObject({ status: 'degraded', storage: 'down' });
   });
 
   it('says so when an address cannot be listened on, and leaves nothing open', async () => {

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { CacheError } from '../../src/cache/layer-info-cache.js';
 import { StorageUnavailableError, UnverifiedError } from '../../src/layer/errors.js';
+import { UpstreamLayerService } from '../../src/layer/upstream-layer-service.js';
 import { blobPath, linkPath } from '../../src/reference/layout.js';
 import { StorageError } from '../../src/storage/storage-driver.js';
 import { anyAge, digestFor, LayerWorld, now, repositoryNamed, settled } from '../parts/layer-world.js';
@@ -395,6 +396,25 @@ describe('FindMissing', () => {
 });
 
 describe('deadlines', () => {
+  it('rule 16: a driver under a lookup whose time is up hears that it failed, not that the caller left', async () => {
+    const heard: unknown[] = [];
+    world = new LayerWorld({
+      storageTimeoutMs: 20,
+      upstream: (driver) => {
+        const upstream = new UpstreamLayerService(driver);
+        const stat = upstream.stat.bind(upstream);
+        upstream.stat = (repository, digest, options) => {
+          options.signal.addEventListener('abort', () => heard.push(options.signal.reason));
+          return stat(repository, digest, options);
+        };
+        return upstream;
+      },
+    });
+    world.driver.gates.hold('readSmall');
+    await expect(exists(digestFor('layer'))).rejects.toThrow(StorageUnavailableError);
+    expect(heard).toEqual([expect.any(StorageError)]);
+  });
+
   it('rule 16: a lookup as a whole has a deadline, and the next one starts afresh', async () => {
     world = new LayerWorld({ storageTimeoutMs: 20 });
     const digest = world.push('layer');
