@@ -1,0 +1,86 @@
+/**
+ * Stands between a client and a server on the loopback: each connection can be
+ * held (nothing passes, nobody is told), and new ones led to another server.
+ */
+import { once } from 'node:events';
+import { createConnection, createServer, type Server, type Socket } from 'node:net';
+
+export class ProxiedConnection {
+  /** What the client has sent so far, as latin1. */
+  heard = '';
+  readonly #client: Socket;
+  readonly #upstream: Socket;
+
+  constructor(client: Socket, upstream: Socket) {
+    this.#client = client;
+    this.#upstream = upstream;
+    client.on('data', (chunk) => {
+      this.heard += chunk.toString('latin1');
+    });
+    client.pipe(upstream);
+    upstream.pipe(client);
+    for (const [socket, peer] of [
+      [client, upstream],
+      [upstream, client],
+    ] as const) {
+      socket.on('error', () => socket.destroy());
+      socket.on('close', () => peer.destroy());
+    }
+  }
+
+  /** What the server says stays here from now on. */
+  holdReplies(): void {
+    this.#upstream.unpipe(this.#client).pause();
+  }
+
+  /** It passes again, what was held first. */
+  letReplies(): void {
+    this.#upstream.pipe(this.#client);
+  }
+
+  destroy(): void {
+    this.#client.destroy();
+    this.#upstream.destroy();
+  }
+}
+
+export class TcpProxy {
+  /** Where new connections lead to. */
+  target: number;
+  /** All so far, in order. */
+  readonly connections: ProxiedConnection[] = [];
+  readonly #server: Server;
+
+  private constructor(target: number) {
+    this.target = target;
+    this.#server = createServer((client) => {
+      this.connections.push(new ProxiedConnection(client, createConnection(this.target, '127.0.0.1')));
+    });
+  }
+
+  static async start(target: number): Promise<TcpProxy> {
+    const proxy = new TcpProxy(target);
+    proxy.#server.listen(0, '127.0.0.1');
+    await once(proxy.#server, 'listening');
+    return proxy;
+  }
+
+  get port(): number {
+    const address = this.#server.address();
+    if (address === null || typeof address === 'string') throw new Error('the proxy has no port');
+    return address.port;
+  }
+
+  /** The connection that was opened last and over which the client has sent that word. */
+  thatSent(word: string): ProxiedConnection {
+    const found = this.connections.findLast(({ heard }) => heard.toLowerCase().includes(word.toLowerCase()));
+    if (found === undefined) throw new Error(`no connection has sent ${word}`);
+    return found;
+  }
+
+  async stop(): Promise<void> {
+    for (const connection of this.connections) connection.destroy();
+    this.#server.close();
+    await once(this.#server, 'close');
+  }
+}
