@@ -42,12 +42,13 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
     return new MemoryCache(target.max);
   }
   // Loaded only when asked for: it is most of what a cache in memory would cost at start.
-  const [{ connectRedis }, { RedisCache }] = await Promise.all([
+  const [{ connectRedis }, { RedisCache }, { BreakingCache }] = await Promise.all([
     import('./redis-connection.js'),
     import('./redis-cache.js'),
+    import('./breaking-cache.js'),
   ]);
   const redis = await connectRedis(target.address, options);
-  const shared = new GuardedCache(new RedisCache(redis), options);
+  const shared = new BreakingCache(new GuardedCache(new RedisCache(redis), options));
   const { address, near } = target;
   if (near === undefined) return shared;
   const [{ NearCache }, { InvalidationChannel }] = await Promise.all([
