@@ -1,0 +1,140 @@
+/** What a case works with: a place of its own, servers on one core, load from the other. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { LayerTree } from './layer-tree.ts';
+import type { LoadResult, LoadSpec } from './load/load-spec.ts';
+import type { Requirement } from './packages.ts';
+import { clientCore, Processes } from './processes.ts';
+import { type Calls, Requests } from './requests.ts';
+import { Layercache, type Telemetry } from './servers/layercache.ts';
+import { startDockerRegistry, startGrpcGo, startGrpcJs, startHttp2 } from './servers/peers.ts';
+import { RedisServer } from './servers/redis.ts';
+import type { Server } from './servers/server.ts';
+
+export const silent: Telemetry = { traces: false, accessLog: false };
+/** What an operator runs: metrics and 1 % of traces exported, each call logged. */
+export const full: Telemetry = { traces: true, accessLog: true };
+
+export interface Shape {
+  readonly connections: number;
+  readonly streams: number;
+  readonly seconds?: number;
+  readonly calls?: number;
+  readonly rate?: number;
+}
+
+export interface BenchOptions {
+  readonly rounds: number;
+  readonly seconds: number;
+  readonly folder: string;
+  readonly tree: LayerTree;
+  readonly available: ReadonlySet<Requirement>;
+  readonly say: (text: string) => void;
+}
+
+const generator = join(import.meta.dirname, 'load', 'generator.ts');
+
+export class Bench {
+  readonly options: BenchOptions;
+  readonly tree: LayerTree;
+  readonly processes = new Processes();
+  readonly requests: Requests;
+  readonly #folder: string;
+  #redis: Promise<RedisServer> | undefined;
+  #collector: Promise<number> | undefined;
+
+  constructor(name: string, options: BenchOptions) {
+    this.options = options;
+    this.tree = options.tree;
+    this.#folder = join(options.folder, name);
+    mkdirSync(this.#folder, { recursive: true });
+    this.requests = new Requests(this.#folder, options.tree.repository);
+  }
+
+  /** One for the case, shared by all that ask for it. */
+  redis(): Promise<RedisServer> {
+    this.#redis ??= RedisServer.start(this.processes);
+    return this.#redis;
+  }
+
+  async layercache(
+    name: string,
+    telemetry: Telemetry,
+    {
+      cache = 'memory:',
+      args = [],
+      storage,
+    }: { cache?: string; args?: readonly string[]; storage?: string } = {},
+  ): Promise<Layercache> {
+    this.#collector ??= this.#startCollector();
+    return await Layercache.start(this.processes, {
+      name,
+      telemetry,
+      cache,
+      args,
+      storage: storage ?? `file://${this.tree.root}`,
+      collectorPort: telemetry.traces ? await this.#collector : 0,
+      folder: this.#folder,
+    });
+  }
+
+  grpcJs(): Promise<Server> {
+    return startGrpcJs(this.processes, this.tree.root);
+  }
+
+  http2(): Promise<Server> {
+    return startHttp2(this.processes, this.tree.root);
+  }
+
+  /** Undefined where it cannot be had. */
+  async dockerRegistry(): Promise<Server | undefined> {
+    if (!this.options.available.has('docker-registry')) return undefined;
+    const redisPort = (await this.redis()).port;
+    return startDockerRegistry(this.processes, { root: this.tree.root, redisPort, folder: this.#folder });
+  }
+
+  /** Undefined where it cannot be had. */
+  async grpcGo(): Promise<Server | undefined> {
+    if (!this.options.available.has('go')) return undefined;
+    const redisPort = (await this.redis()).port;
+    return startGrpcGo(this.processes, { root: this.tree.root, redisPort, folder: this.#folder });
+  }
+
+  /** Runs the load to its end; rejects when one answer was not as expected. */
+  async load(server: Server, calls: Calls, shape: Shape): Promise<LoadResult> {
+    const spec: LoadSpec = { protocol: server.protocol, port: server.port, ...calls, ...shape };
+    const limit = (shape.seconds ?? 0) + 60;
+    const said = await this.processes.run(
+      process.execPath,
+      [generator, JSON.stringify(spec)],
+      { core: clientCore },
+      limit,
+    );
+    return JSON.parse(said) as LoadResult;
+  }
+
+  /** Once each, so that every cache is warm. */
+  async warm(server: Server, calls: Calls, count: number): Promise<void> {
+    await this.load(
+      server,
+      { ...calls, expect: warmed(calls) },
+      { connections: 1, streams: 8, calls: count },
+    );
+  }
+
+  async close(): Promise<void> {
+    const redis = await this.#redis?.catch(() => undefined);
+    redis?.close();
+    await this.processes.stopAll();
+  }
+
+  async #startCollector(): Promise<number> {
+    const sink = join(import.meta.dirname, 'peers', 'otlp-sink.ts');
+    return (await this.processes.startPeer(process.execPath, [sink], clientCore)).port;
+  }
+}
+
+/** The first answer says another source than later ones. */
+function warmed({ expect }: Calls): Calls['expect'] {
+  return expect.kind === 'message' ? { kind: 'any' } : expect;
+}

@@ -1,0 +1,15 @@
+import type { Bench } from '../bench.ts';
+import type { Requirement } from '../packages.ts';
+import type { Report } from '../series.ts';
+
+/** One question with its answer in figures. */
+export interface Case {
+  /** For `--only`. */
+  readonly name: string;
+  readonly title: string;
+  /** Peers that cannot be had are left out. */
+  readonly needs: readonly Requirement[];
+  /** Whether it fetches layers of 256 MiB. */
+  readonly large?: boolean;
+  run(bench: Bench): Promise<Report>;
+}

@@ -1,0 +1,296 @@
+/**
+ * A client's side of one HTTP/2 connection (RFC 9113), as lean as it can be:
+ * frames are made once and copied, payloads are counted where they lie in one
+ * reused buffer, header blocks that were seen are not decoded again. `h2load`
+ * sends one body to all; this sends many, and checks each answer.
+ */
+import { connect, type Socket } from 'node:net';
+import { type AnswerCheck, answerCheck } from './answer-check.ts';
+import { type Field, HpackDecoder, requestBlocks } from './hpack.ts';
+import type { Expectation } from './load-spec.ts';
+
+const frameHeader = 9;
+const types = { data: 0, headers: 1, reset: 3, settings: 4, ping: 6, goaway: 7, window: 8 } as const;
+const endStream = 1;
+const endHeaders = 4;
+const ack = 1;
+const maxWindow = 2 ** 31 - 1;
+const maxFrame = 16_384;
+const readBuffer = 1 << 20;
+
+interface Call {
+  readonly check: AnswerCheck;
+  begun: number;
+  /** Its headers or trailers say success. */
+  good: boolean;
+  /** What flow control keeps back of the request. */
+  unsent: Buffer | undefined;
+  window: number;
+}
+
+export interface Http2ClientOptions {
+  readonly port: number;
+  readonly fields: readonly Field[];
+  readonly expect: Expectation;
+  /** A field that headers or trailers must have. */
+  readonly success: Field;
+  /** Called for each right answer, with when its request was made. */
+  readonly answered: (begun: number, bytes: number) => void;
+  readonly failed: (error: Error) => void;
+}
+
+export class Http2Client {
+  inFlight = 0;
+  readonly #options: Http2ClientOptions;
+  readonly #socket: Socket;
+  readonly #ready = Promise.withResolvers<void>();
+  readonly #decoder = new HpackDecoder();
+  readonly #blocks: { first: Buffer; later: Buffer };
+  readonly #calls = new Map<number, Call>();
+  readonly #idle: Call[] = [];
+  readonly #header = Buffer.alloc(frameHeader);
+  #headerAt = 0;
+  #payload = Buffer.alloc(0);
+  #payloadAt = 0;
+  #left = 0;
+  #out: Buffer[] = [];
+  #nextStream = 1;
+  #window = 65_535;
+  #streamWindow = 65_535;
+  #consumed = 0;
+  /** Verdicts of header blocks that leave the dynamic table as it is, while it stays so. */
+  #verdicts: { block: Buffer; good: boolean }[] = [];
+  #verdictsOf = 0;
+  #closed = false;
+
+  constructor(options: Http2ClientOptions) {
+    this.#options = options;
+    this.#blocks = requestBlocks(options.fields);
+    this.#socket = connect({
+      port: options.port,
+      host: '127.0.0.1',
+      noDelay: true,
+      onread: {
+        buffer: Buffer.allocUnsafeSlow(readBuffer),
+        callback: (length, buffer) => {
+          this.#read(buffer as Buffer, length);
+          this.flush();
+          return true;
+        },
+      },
+    });
+    this.#socket.on('error', (error) => this.#fail(error));
+    this.#socket.on('close', () => this.#fail(new Error('the server closed the connection')));
+    const settings = Buffer.alloc(12);
+    settings.writeUInt16BE(2, 0); // ENABLE_PUSH 0
+    settings.writeUInt16BE(4, 6); // INITIAL_WINDOW_SIZE
+    settings.writeUInt32BE(maxWindow, 8);
+    this.#out.push(
+      Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+      frame(types.settings, 0, 0, settings),
+      frame(types.window, 0, 0, u32(maxWindow - 65_535)),
+    );
+    this.flush();
+  }
+
+  /** Resolves when the server has said its settings. */
+  ready(): Promise<void> {
+    return this.#ready.promise;
+  }
+
+  /** Sends a request with that body when `flush` is called; a body of none has no DATA frame. */
+  call(body: Buffer, request: number): void {
+    const stream = this.#nextStream;
+    this.#nextStream += 2;
+    const call = this.#idle.pop() ?? {
+      check: answerCheck(this.#options.expect),
+      begun: 0,
+      good: false,
+      unsent: undefined,
+      window: 0,
+    };
+    call.check.reset(request);
+    call.good = false;
+    call.begun = performance.now();
+    call.window = this.#streamWindow;
+    this.#calls.set(stream, call);
+    this.inFlight++;
+    const block = stream === 1 ? this.#blocks.first : this.#blocks.later;
+    this.#out.push(frame(types.headers, endHeaders | (body.length === 0 ? endStream : 0), stream, block));
+    if (body.length > 0) this.#send(stream, call, body);
+  }
+
+  flush(): void {
+    if (this.#out.length === 0) return;
+    this.#socket.write(this.#out.length === 1 ? (this.#out[0] as Buffer) : Buffer.concat(this.#out));
+    this.#out = [];
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#socket.destroy();
+  }
+
+  #send(stream: number, call: Call, body: Buffer): void {
+    let at = 0;
+    while (at < body.length) {
+      const length = Math.min(maxFrame, body.length - at, call.window, this.#window);
+      if (length <= 0) break;
+      const last = at + length === body.length;
+      this.#out.push(frame(types.data, last ? endStream : 0, stream, body.subarray(at, at + length)));
+      at += length;
+      call.window -= length;
+      this.#window -= length;
+    }
+    call.unsent = at < body.length ? body.subarray(at) : undefined;
+  }
+
+  #sendMore(): void {
+    for (const [stream, call] of this.#calls) {
+      if (this.#window <= 0) return;
+      if (call.unsent !== undefined) this.#send(stream, call, call.unsent);
+    }
+  }
+
+  #read(buffer: Buffer, end: number): void {
+    for (let at = 0; at < end; ) {
+      if (this.#headerAt < frameHeader) {
+        const length = Math.min(frameHeader - this.#headerAt, end - at);
+        buffer.copy(this.#header, this.#headerAt, at, at + length);
+        this.#headerAt += length;
+        at += length;
+        if (this.#headerAt < frameHeader) return;
+        this.#left = this.#header.readUIntBE(0, 3);
+        this.#payloadAt = 0;
+      }
+      const length = Math.min(this.#left, end - at);
+      this.#left -= length;
+      if (this.#header[3] === types.data) this.#data(buffer, at, at + length);
+      else this.#gather(buffer, at, at + length);
+      at += length;
+      if (this.#left > 0) return;
+      this.#headerAt = 0;
+      this.#frame();
+    }
+  }
+
+  #data(buffer: Buffer, start: number, end: number): void {
+    this.#calls.get(this.#stream)?.check.data(buffer, start, end);
+    this.#consumed += end - start;
+    if (this.#consumed < maxWindow / 4) return;
+    this.#out.push(frame(types.window, 0, 0, u32(this.#consumed)));
+    this.#consumed = 0;
+  }
+
+  #gather(buffer: Buffer, start: number, end: number): void {
+    const whole = this.#payloadAt + (end - start) + this.#left;
+    if (this.#payload.length < whole) this.#payload = Buffer.concat([this.#payload], whole);
+    buffer.copy(this.#payload, this.#payloadAt, start, end);
+    this.#payloadAt += end - start;
+  }
+
+  get #stream(): number {
+    return this.#header.readUInt32BE(5);
+  }
+
+  /** A whole frame was read. */
+  #frame(): void {
+    const flags = this.#header[4] ?? 0;
+    switch (this.#header[3]) {
+      case types.data:
+        if (flags & endStream) this.#end();
+        return;
+      case types.headers: {
+        const call = this.#calls.get(this.#stream);
+        if (this.#succeeds(this.#payload.subarray(0, this.#payloadAt)) && call !== undefined)
+          call.good = true;
+        if (flags & endStream) this.#end();
+        return;
+      }
+      case types.settings:
+        if (!(flags & ack)) this.#settings();
+        return;
+      case types.ping:
+        if (!(flags & ack))
+          this.#out.push(frame(types.ping, ack, 0, Buffer.from(this.#payload.subarray(0, 8))));
+        return;
+      case types.window:
+        this.#widen(this.#payload.readUInt32BE(0));
+        return;
+      case types.reset:
+        // A server may reset what it has answered.
+        if (!this.#calls.has(this.#stream)) return;
+        this.#fail(new Error(`the server reset a stream, code ${this.#payload.readUInt32BE(0)}`));
+        return;
+      case types.goaway:
+        this.#fail(
+          new Error(`the server said GOAWAY: ${this.#payload.toString('latin1', 4, this.#payloadAt)}`),
+        );
+    }
+  }
+
+  #settings(): void {
+    for (let at = 0; at + 6 <= this.#payloadAt; at += 6) {
+      if (this.#payload.readUInt16BE(at) !== 4) continue;
+      const window = this.#payload.readUInt32BE(at + 2);
+      for (const call of this.#calls.values()) call.window += window - this.#streamWindow;
+      this.#streamWindow = window;
+    }
+    this.#out.push(frame(types.settings, ack, 0, Buffer.alloc(0)));
+    this.#ready.resolve();
+    this.#sendMore();
+  }
+
+  #widen(by: number): void {
+    const call = this.#calls.get(this.#stream);
+    if (this.#stream === 0) this.#window += by;
+    else if (call !== undefined) call.window += by;
+    this.#sendMore();
+  }
+
+  #succeeds(block: Buffer): boolean {
+    const known = this.#verdicts.find((verdict) => verdict.block.equals(block));
+    if (known !== undefined) return known.good;
+    const [name, value] = this.#options.success;
+    const good = this.#decoder.decode(block).some((field) => field[0] === name && field[1] === value);
+    if (this.#decoder.generation === this.#verdictsOf)
+      this.#verdicts.push({ block: Buffer.from(block), good });
+    else this.#verdicts = [];
+    this.#verdictsOf = this.#decoder.generation;
+    return good;
+  }
+
+  #end(): void {
+    const call = this.#calls.get(this.#stream);
+    if (call === undefined) return;
+    this.#calls.delete(this.#stream);
+    this.inFlight--;
+    const problem = call.good ? call.check.problem() : `no ${this.#options.success.join(': ')}`;
+    if (problem !== undefined) this.#fail(new Error(problem));
+    this.#idle.push(call);
+    this.#options.answered(call.begun, call.check.bytes);
+  }
+
+  #fail(error: Error): void {
+    if (this.#closed) return;
+    this.close();
+    this.#ready.reject(error);
+    this.#options.failed(error);
+  }
+}
+
+function u32(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
+}
+
+function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
+  const bytes = Buffer.allocUnsafe(frameHeader + payload.length);
+  bytes.writeUIntBE(payload.length, 0, 3);
+  bytes[3] = type;
+  bytes[4] = flags;
+  bytes.writeUInt32BE(stream, 5);
+  payload.copy(bytes, frameHeader);
+  return bytes;
+}

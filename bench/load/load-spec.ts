@@ -1,0 +1,47 @@
+/** What a load generator is told and what it reports; JSON between two processes. */
+
+/** What every answer must be; the first that is not ends the run. */
+export type Expectation =
+  /** Success, whatever it says: to warm up. */
+  | { readonly kind: 'any' }
+  /** A unary gRPC answer of exactly that message, grpc-status 0: one for all requests, or one for each. */
+  | { readonly kind: 'message'; readonly base64: readonly string[] }
+  /** A Fetch: a header and chunks of that many bytes in all, grpc-status 0. */
+  | { readonly kind: 'layer'; readonly bytes: number }
+  /** A plain HTTP answer with status 200 and a body of that many bytes. */
+  | { readonly kind: 'body'; readonly bytes: number };
+
+export interface LoadSpec {
+  readonly protocol: 'grpc' | 'http2' | 'http1';
+  /** On 127.0.0.1. */
+  readonly port: number;
+  /** The gRPC method's path, or the one path of `http2`; `http1` has its paths in `requests`. */
+  readonly path: string;
+  readonly connections: number;
+  /** Calls in flight on each connection; `http1` has one. */
+  readonly streams: number;
+  /** Ends by time, or by number of calls. */
+  readonly seconds?: number;
+  readonly calls?: number;
+  /** Calls a second, sent when due whether or not others are answered; else each answer brings the next call. */
+  readonly rate?: number;
+  /** A file of requests, taken in turn: each a big-endian u32 length and that many bytes (message, or `http1` text). */
+  readonly requests: string;
+  readonly expect: Expectation;
+}
+
+export interface LoadResult {
+  /** All that were made. */
+  readonly calls: number;
+  /** From the first request to the last answer. */
+  readonly seconds: number;
+  /** Of layers or bodies. */
+  readonly bytes: number;
+  /** Calls a second once connections and compilers are warm: a load by time is not counted in its first 0.4 s. */
+  readonly rate: number;
+  /** Microseconds from request to whole answer. */
+  readonly p50: number;
+  readonly p99: number;
+  /** Share of one core that the generator itself used: near 1 it was the limit. */
+  readonly cpu: number;
+}

@@ -1,0 +1,98 @@
+/** The rounds of a case: A B C A B C …, after one that only warms. */
+import type { Bench, Shape } from './bench.ts';
+import type { LoadResult } from './load/load-spec.ts';
+import { cpuSeconds } from './processes.ts';
+import type { Calls } from './requests.ts';
+import type { Series } from './series.ts';
+import { Layercache } from './servers/layercache.ts';
+import type { Server } from './servers/server.ts';
+
+export interface Subject {
+  readonly name: string;
+  readonly telemetry: string;
+  readonly unit: string;
+  /** One round of about that many seconds. */
+  readonly measure: (seconds: number) => Promise<number>;
+}
+
+/** An optimizing compiler needs tens of thousands of calls. */
+const warmSeconds = 3;
+
+export async function interleaved(bench: Bench, subjects: readonly Subject[]): Promise<Series[]> {
+  const { rounds, seconds, say } = bench.options;
+  const samples = subjects.map((): number[] => []);
+  for (let round = 0; round <= rounds; round++) {
+    for (const [index, subject] of subjects.entries()) {
+      const value = await subject.measure(round === 0 ? warmSeconds : seconds);
+      const which = round === 0 ? 'warm-up' : `round ${round}/${rounds}`;
+      say(`  ${which}  ${subject.name}: ${formatted(value)} ${subject.unit}`);
+      if (round > 0) samples[index]?.push(value);
+    }
+  }
+  return subjects.map(({ name, telemetry, unit }, index) => ({
+    name,
+    telemetry,
+    unit,
+    samples: samples[index] ?? [],
+  }));
+}
+
+export function formatted(value: number): string {
+  if (value >= 1000) return Math.round(value).toLocaleString('en');
+  return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
+}
+
+/** What each call must have left behind. */
+export interface Proof {
+  readonly hits: number;
+  readonly misses: number;
+  /** Membership commands that Redis was sent. */
+  readonly lookups: number;
+  /** Lines of the access log. */
+  readonly lines: number;
+}
+
+const linePatienceMs = 2000;
+
+/** A round of load, after which the server's counters, its log and Redis must have grown by just these calls. */
+export async function provenLoad(
+  bench: Bench,
+  server: Server,
+  calls: Calls,
+  shape: Shape,
+  proof?: Proof,
+): Promise<LoadResult> {
+  const redis = proof === undefined ? undefined : await bench.redis();
+  const before = await server.counts();
+  const lookupsBefore = await redis?.lookups();
+  const cpuBefore = cpuSeconds(server.child);
+  const result = await bench.load(server, calls, shape);
+  const serverCpu = (cpuSeconds(server.child) - cpuBefore) / result.seconds;
+  if (result.cpu > 0.9 && serverCpu < 0.9)
+    bench.options.say(`  the load generator is the limit of ${server.name}`);
+  if (proof === undefined || redis === undefined || lookupsBefore === undefined) return result;
+
+  const lookups = (await redis.lookups()) - lookupsBefore;
+  const deadline = performance.now() + linePatienceMs;
+  for (;;) {
+    const after = await server.counts();
+    const grown = (name: string) => (after[name] ?? 0) - (before[name] ?? 0);
+    const saw: Proof = { hits: grown('hits'), misses: grown('misses'), lines: grown('lines'), lookups };
+    const wrong = (Object.keys(proof) as (keyof Proof)[]).filter(
+      (name) => saw[name] !== proof[name] * result.calls,
+    );
+    if (wrong.length === 0) return result;
+    // Lines are written behind the answer.
+    if (wrong.every((name) => name === 'lines') && performance.now() < deadline) {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      continue;
+    }
+    const said = wrong.map((name) => `${name} ${saw[name]}, not ${proof[name] * result.calls}`);
+    throw new Error(`${server.name}: ${result.calls} calls, but ${said.join('; ')}`);
+  }
+}
+
+/** How a server's telemetry is told in the tables. */
+export function telemetryOf(server: Server): string {
+  return server instanceof Layercache ? server.telemetry : 'none';
+}
