@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
+import { CacheError, CacheKeyError } from '../../src/cache/layer-info-cache.js';
 import {
   DataLossError,
   DigestFailedError,
@@ -8,7 +9,13 @@ import {
 } from '../../src/layer/errors.js';
 import { UpstreamLayerService } from '../../src/layer/upstream-layer-service.js';
 import { blobPath, linkPath } from '../../src/reference/layout.js';
-import { PathNotFoundError, StorageError } from '../../src/storage/storage-driver.js';
+import {
+  BlobChangedError,
+  FileTooLongError,
+  InvalidPathError,
+  PathNotFoundError,
+  StorageError,
+} from '../../src/storage/storage-driver.js';
 import { anyAge, digestFor, LayerWorld, now, readAll, repositoryNamed } from '../parts/layer-world.js';
 
 let world: LayerWorld;
@@ -131,6 +138,21 @@ describe('Fetch', () => {
     world.cache.failures.delete('lookup');
     world.cache.failures.delete('meta');
     expect(await world.read(digest)).toBe('layer');
+    expect(world.witness.cacheFailures).toEqual(['record']);
+  });
+
+  it('rule 3: what the cache cannot even be asked about is not written back', async () => {
+    const digest = world.push('layer');
+    world.cache.failures.set('meta', new CacheError('down, says the test'));
+    expect(await world.layers.exists(world.repository, digest, anyAge())).toMatchObject({ exists: true });
+    expect(world.cache.count('record')).toBe(0);
+    expect(world.witness.cacheFailures).toEqual(['meta']);
+  });
+
+  it('rule 8: a write-back to a key of the wrong type is logged once', async () => {
+    const digest = world.push('layer');
+    world.cache.failures.set('record', new CacheKeyError('another type, says the test'));
+    for (const _ of [1, 2]) await world.layers.exists(world.repository, digest, anyAge());
     expect(world.witness.cacheFailures).toEqual(['record']);
   });
 
@@ -273,11 +295,37 @@ describe('a wrong hit', () => {
   });
 
   it('rule 6: a no that the cache had said itself costs no command', async () => {
-    await world.layers.exists(world.repository, digestFor('absent'), anyAge());
+    const absent = digestFor('absent');
+    await world.layers.exists(world.repository, absent, anyAge());
+    await expect(world.layers.stat(world.repository, absent, anyAge())).rejects.toThrow(LayerUnknownError);
+    await world.layers.findMissing(world.repository, [absent], anyAge());
     world.cache.down = true;
-    await world.layers.exists(world.repository, digestFor('absent'), anyAge());
+    await world.layers.exists(world.repository, absent, anyAge());
     expect(world.cache.count('evict')).toBe(0);
   });
+
+  it('rule 6: a no after a blob of another length evicts the membership and keeps the evidence', async () => {
+    const digest = await world.warm('layer');
+    world.driver.put(blobPath(digest), 'lay');
+    world.unlink(digest);
+    await expect(world.fetch(digest)).rejects.toThrow(LayerUnknownError);
+    expect(await world.isMember(digest)).toBe(false);
+    expect(await world.cache.meta(digest)).toMatchObject({ length: 5 });
+  });
+
+  it.each([new BlobChangedError('another version'), new PathNotFoundError('/gone')])(
+    'rule 6: a read that resumes elsewhere ($name) is DATA_LOSS and evicts our metadata only',
+    async (error) => {
+      const digest = await world.warm('0123456789');
+      const layer = await world.fetch(digest);
+      await layer.read(Buffer.alloc(4));
+      world.driver.gates.hold('read').fail(error);
+      await expect(layer.read(Buffer.alloc(4))).rejects.toMatchObject({ reason: 'BLOB_TRUNCATED' });
+      await layer.close();
+      expect(await world.cache.meta(digest)).toBeUndefined();
+      expect(await world.isMember(digest)).toBe(true);
+    },
+  );
 
   it('rule 6: fewer bytes than promised is DATA_LOSS and evicts our metadata only', async () => {
     const digest = await world.warm('0123456789');
@@ -360,5 +408,20 @@ describe('metadata', () => {
     world.driver.put(linkPath(world.repository, digest), content);
     await expect(world.fetch(digest)).rejects.toMatchObject({ reason: 'LINK_CORRUPT' });
     await expect(world.layers.exists(world.repository, digest, anyAge())).rejects.toThrow(DataLossError);
+  });
+
+  it('rule 9: a link too long to be one is LINK_CORRUPT, not an outage', async () => {
+    const digest = world.push('layer');
+    world.driver.gates.hold('readSmall').fail(new FileTooLongError());
+    await expect(world.fetch(digest)).rejects.toMatchObject({ reason: 'LINK_CORRUPT' });
+  });
+
+  it('a path that the driver refuses is an outage, not absence, and evicts nothing', async () => {
+    const digest = await world.warm('layer');
+    world.driver.gates.hold('readSmall').fail(new InvalidPathError('leads out of the root'));
+    await expect(world.layers.exists(world.repository, digest, now())).rejects.toThrow(
+      StorageUnavailableError,
+    );
+    expect(await world.isMember(digest)).toBe(true);
   });
 });

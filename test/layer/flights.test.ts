@@ -249,6 +249,20 @@ describe('write-back', () => {
     }
   });
 
+  it('rule 12: under an alias it is the canonical metadata that is not written back', async () => {
+    const canonical = world.push('layer');
+    const alias = digestFor('layer', 'sha512');
+    world.driver.put(linkPath(world.repository, alias), canonical);
+    const stat = world.driver.gates.hold('stat');
+    const asking = exists(alias);
+    await stat.reached;
+    await world.info.remove(world.repository, canonical);
+    stat.open();
+    await asking;
+    expect(await world.isMember(alias)).toBe(true);
+    expect(await world.cache.meta(canonical)).toBeUndefined();
+  });
+
   it('rule 12: an Add whose layer is evicted before it could be recorded verifies again', async () => {
     const digest = await world.warm('layer');
     const link = world.driver.gates.hold('readSmall');
@@ -293,6 +307,16 @@ describe('doubts', () => {
     expect(await world.isMember(digest)).toBe(true);
     expect(await world.info.contains(world.repository, digest)).toBe(false);
     await expect(world.fetch(digest)).rejects.toMatchObject({ reason: 'LAYER_UNKNOWN' });
+    expect(await world.isMember(digest)).toBe(false);
+  });
+
+  it('rule 12: it is evicted by Exists too, when storage says no once more', async () => {
+    const digest = await world.warm('layer');
+    world.unlink(digest);
+    world.cache.failures.set('evict', new CacheError('no'));
+    await exists(digest, now());
+    world.cache.failures.clear();
+    expect(await exists(digest)).toEqual({ exists: false, source: 'upstream' });
     expect(await world.isMember(digest)).toBe(false);
   });
 

@@ -79,6 +79,17 @@ describe('SetMeta and GetMeta', () => {
     expect(world.cache.count('setMeta')).toBe(0);
   });
 
+  it('rule 8: length 0 is not recorded for a blob that was emptied, nor another', async () => {
+    const digest = world.push('layer');
+    world.driver.put(blobPath(digest), '');
+    for (const length of [0, 5]) {
+      await expect(
+        world.info.setMeta(digest, { path: blobPath(digest), length }, signal),
+      ).rejects.toMatchObject({ reason: 'META_UNVERIFIED' });
+    }
+    expect(world.cache.count('setMeta')).toBe(0);
+  });
+
   it('rule 14: a blob that storage does not have is META_UNVERIFIED', async () => {
     const digest = digestFor('layer');
     await expect(

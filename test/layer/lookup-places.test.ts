@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { StorageUnavailableError } from '../../src/layer/errors.js';
 import { type Candidate, LookupPlaces } from '../../src/layer/lookup-places.js';
 import { anyAge, digestFor, LayerWorld, settled } from '../parts/layer-world.js';
@@ -84,6 +84,30 @@ describe('LookupPlaces', () => {
     await failed;
     expect(waiting.failure).toBeInstanceOf(StorageUnavailableError);
   });
+
+  it('rule 16: the time runs anew with each that ends, and with the first to wait after none did', () => {
+    vi.useFakeTimers();
+    try {
+      const places = new LookupPlaces(1, 10);
+      const [first, second, third] = ['first', 'second', 'third'].map((name) => new Lookup(name, []));
+      places.enter(new Lookup('runs', []), {});
+      places.enter(first as Lookup, {});
+      const leaver = {};
+      places.enter(second as Lookup, leaver);
+      vi.advanceTimersByTime(9);
+      places.release();
+      vi.advanceTimersByTime(9);
+      expect(second?.failure).toBeUndefined();
+      places.leave(leaver);
+      places.enter(third as Lookup, {});
+      vi.advanceTimersByTime(9);
+      expect(third?.failure).toBeUndefined();
+      vi.advanceTimersByTime(1);
+      expect(third?.failure).toBeInstanceOf(StorageUnavailableError);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
 });
 
 describe('lookups of the service', () => {
@@ -140,6 +164,23 @@ describe('lookups of the service', () => {
     await settled();
     expect(world.driver.count('readSmall')).toBe(64);
     const digest = world.push('layer');
+    expect(await world.layers.exists(world.repository, digest, anyAge())).toMatchObject({ exists: true });
+  });
+
+  it('rule 12: a lookup that waited and was left is not in the way of the next for its layer', async () => {
+    const world = new LayerWorld();
+    const busy = Array.from({ length: 64 }, (_, index) => digestFor(`layer ${index}`));
+    const links = busy.map(() => world.driver.gates.hold('readSmall'));
+    const finding = world.layers.findMissing(world.repository, busy, anyAge());
+    await links[63]?.reached;
+    const digest = world.push('layer');
+    const leaver = new AbortController();
+    const leaving = world.layers.exists(world.repository, digest, anyAge(leaver.signal));
+    await settled();
+    leaver.abort(new Error('gone'));
+    await expect(leaving).rejects.toThrow('gone');
+    for (const link of links) link.open();
+    await finding;
     expect(await world.layers.exists(world.repository, digest, anyAge())).toMatchObject({ exists: true });
   });
 });
