@@ -1,45 +1,98 @@
 /**
- * The Fetch messages on the wire, ready encoded: the service definition's
- * serializer hands them through. A chunk is framed in place, around bytes that
- * were read into a buffer behind some headroom, so that protobuf costs no copy;
- * the bytes are those that the generated code would write.
+ * The Fetch messages on the wire: complete gRPC frames, written in place. A
+ * chunk is framed around bytes that were read into a buffer behind some
+ * headroom, and the header is put in front of the first of them, so that
+ * neither protobuf nor gRPC costs a copy; the bytes are those that the
+ * generated code and grpc-js would write.
  */
-import { FetchResponse } from '../gen/layercache/v1/layer_cache.js';
 
-/** Bytes that a buffer needs before the chunk: the field's tag and a length of up to 28 bits. */
-export const headroom = 5;
+/** Bytes that a buffer needs before a chunk, for its frame and the header's. */
+export const headroom = 256;
 
-// Field 2, wire type 2: `bytes chunk = 2`.
-const chunkTag = (2 << 3) | 2;
+/** gRPC's own: a flag (0, not compressed) and the message's length, big-endian. */
+export const framePrefix = 5;
 
-/** The message whose chunk is the `length` bytes behind the headroom of `buffer`; a view of that buffer. */
-export function frameChunk(buffer: Buffer, length: number): Buffer {
-  const start = headroom - 1 - varintLength(length);
-  buffer[start] = chunkTag;
-  let rest = length;
-  let at = start + 1;
-  while (rest > 0x7f) {
-    buffer[at++] = (rest & 0x7f) | 0x80;
-    rest >>>= 7;
-  }
-  buffer[at] = rest;
-  return buffer.subarray(start, headroom + length);
+/** What is served, as the client is told before the first byte. */
+export interface Header {
+  /** ASCII. */
+  readonly digest: string;
+  readonly length: number;
+  readonly offset: number;
+  readonly source: number;
 }
 
-/** The message that says what is served. */
-export function encodeHeader(value: {
-  digest: string;
-  length: bigint;
-  offset: bigint;
-  source: number;
-  redirectUrl: string;
-}): Buffer {
-  return Buffer.from(FetchResponse.encode({ part: { $case: 'header', value } }).finish());
+// Field number and wire type of the fields of `FetchResponse` and `FetchHeader`.
+const headerTag = (1 << 3) | 2;
+const chunkTag = (2 << 3) | 2;
+const digestTag = (1 << 3) | 2;
+const lengthTag = 2 << 3;
+const offsetTag = 3 << 3;
+const sourceTag = 4 << 3;
+
+/** Frames the `length` bytes behind the headroom of `buffer` as a chunk; says where the frame begins. */
+export function frameChunk(buffer: Uint8Array, length: number): number {
+  const tagAt = headroom - 1 - varintLength(length);
+  buffer[tagAt] = chunkTag;
+  putVarint(buffer, tagAt + 1, length);
+  return putPrefix(buffer, tagAt, headroom + length);
+}
+
+/** Frames the header so that it ends before `end`, where a chunk's frame may begin; says where it begins. */
+export function frameHeader(buffer: Uint8Array, end: number, header: Header): number {
+  const { digest, length, offset, source } = header;
+  const inner =
+    fieldLength(digest.length) +
+    digest.length +
+    (length === 0 ? 0 : fieldLength(length)) +
+    (offset === 0 ? 0 : fieldLength(offset)) +
+    (source === 0 ? 0 : fieldLength(source));
+  const start = end - inner - fieldLength(inner);
+  if (start < framePrefix) throw new RangeError('the header does not fit into the headroom');
+  let at = putField(buffer, start, headerTag, inner);
+  at = putField(buffer, at, digestTag, digest.length);
+  for (let i = 0; i < digest.length; i++) buffer[at++] = digest.charCodeAt(i);
+  // As proto3 has it, a field of its default value is not written.
+  if (length !== 0) at = putField(buffer, at, lengthTag, length);
+  if (offset !== 0) at = putField(buffer, at, offsetTag, offset);
+  if (source !== 0) putField(buffer, at, sourceTag, source);
+  return putPrefix(buffer, start, end);
+}
+
+/** Writes gRPC's prefix in front of the message from `start` to `end`; says where it begins. */
+function putPrefix(buffer: Uint8Array, start: number, end: number): number {
+  const length = end - start;
+  buffer[start - 5] = 0;
+  buffer[start - 4] = length >>> 24;
+  buffer[start - 3] = length >>> 16;
+  buffer[start - 2] = length >>> 8;
+  buffer[start - 1] = length;
+  return start - framePrefix;
+}
+
+function putField(buffer: Uint8Array, at: number, tag: number, value: number): number {
+  buffer[at] = tag;
+  return putVarint(buffer, at + 1, value);
+}
+
+/** Safe integers, so without bit operations above 32 bits. */
+function putVarint(buffer: Uint8Array, start: number, value: number): number {
+  let at = start;
+  let rest = value;
+  while (rest > 0x7f) {
+    buffer[at++] = (rest % 0x80) | 0x80;
+    rest = Math.floor(rest / 0x80);
+  }
+  buffer[at++] = rest;
+  return at;
+}
+
+/** Bytes of a field's tag and of the varint behind it. */
+function fieldLength(value: number): number {
+  return 1 + varintLength(value);
 }
 
 function varintLength(value: number): number {
-  if (value < 1 << 7) return 1;
-  if (value < 1 << 14) return 2;
-  if (value < 1 << 21) return 3;
-  return 4;
+  let length = 1;
+  for (let rest = value; rest > 0x7f; rest = Math.floor(rest / 0x80)) length++;
+  return length;
 }

@@ -6,11 +6,15 @@ import { recordOf } from './call-record.js';
 import type { CallsInFlight } from './calls-in-flight.js';
 import { FetchStream } from './fetch-stream.js';
 import { resetForCutting } from './http2-stream.js';
+import { LentBuffers } from './lent-buffers.js';
 import type { RunningCall } from './running-call.js';
 import type { StallWatch } from './stall-watch.js';
 import { statusOf } from './status.js';
 
-/** What Fetch does: it opens a layer and sends it; what it throws becomes the status. */
+/** The most bytes of closed streams that a connection may still have to send. */
+const maxLentBytes = 64 << 20;
+
+/** What Fetch does: it opens a layer and sends it to its end; what it throws becomes the status. */
 export type FetchWork = (request: FetchRequest, call: RunningCall, stream: FetchStream) => Promise<void>;
 
 /** A grpc-js handler that runs the work as an observed call, over messages that are encoded already. */
@@ -20,14 +24,14 @@ export function fetchCall(
   stallWatch: StallWatch,
   work: FetchWork,
 ): handleServerStreamingCall<FetchRequest, Buffer> {
+  const parts = { pool, stallWatch, lent: new LentBuffers(maxLentBytes) };
   return async (grpcCall) => {
     const call = calls.begin('Fetch', grpcCall);
-    const stream = new FetchStream(grpcCall, call, pool, stallWatch);
+    const stream = new FetchStream(grpcCall, call, parts);
     grpcCall.once('cancelled', () => stream.over());
     call.armDeadline();
     try {
       await call.observed.run(() => work(grpcCall.request, call, stream));
-      grpcCall.end();
       call.answer(status[status.OK], undefined);
     } catch (error) {
       const sent = statusOf(error);

@@ -1,16 +1,18 @@
 /**
- * One Fetch on its way to the client: the header, then the bytes, each write
- * awaited before the next read, so that a client that stops reading stops the
- * reads of the storage. grpc-js copies a message while it takes it, so one
- * buffer serves the whole stream; it grows with the bytes sent, which keeps
- * what many stalled clients hold small.
+ * One Fetch on its way to the client: the header and the first bytes in one
+ * write, then the rest, each write awaited before the next read, so that a
+ * client that stops reading stops the reads of the storage. The transport
+ * sends from the buffer itself, so one buffer serves the whole stream; it
+ * grows with the bytes sent, which keeps what many stalled clients hold small.
  */
 import { type ServerWritableStream, status } from '@grpc/grpc-js';
 import type { Layer } from '../layer/layer-service.js';
 import type { BufferPool } from './buffer-pool.js';
 import { ClientStalledError } from './call-aborts.js';
-import { encodeHeader, frameChunk, headroom } from './chunk-frame.js';
+import { frameChunk, frameHeader, type Header, headroom } from './chunk-frame.js';
+import { type FrameSink, openSink } from './frame-sink.js';
 import { resetForStalling } from './http2-stream.js';
+import type { LentBuffers } from './lent-buffers.js';
 import type { RunningCall } from './running-call.js';
 import type { StallWatch, WatchedStream } from './stall-watch.js';
 import { wireSource } from './wire-source.js';
@@ -21,68 +23,67 @@ const growthFactor = 32;
 /** The size that every stream's buffer starts with, in bytes. */
 const firstBuffer = 64 << 10;
 
+/** What all streams of a server share. */
+export interface FetchParts {
+  readonly pool: BufferPool;
+  readonly lent: LentBuffers;
+  readonly stallWatch: StallWatch;
+}
+
 export class FetchStream {
   readonly #grpcCall: ServerWritableStream<unknown, Buffer>;
   readonly #call: RunningCall;
   readonly #pool: BufferPool;
+  readonly #lent: LentBuffers;
   readonly #stallWatch: StallWatch;
   readonly #watched: WatchedStream;
+  /** The stream's buffer while it is nobody else's: not the reader's, not the transport's. */
+  #buffer: Buffer | undefined;
+  #underWay: Buffer | undefined;
+  #isOver = false;
   #failure: Error | undefined;
   #taken: PromiseWithResolvers<void> | undefined;
 
-  constructor(
-    grpcCall: ServerWritableStream<unknown, Buffer>,
-    call: RunningCall,
-    pool: BufferPool,
-    stallWatch: StallWatch,
-  ) {
+  constructor(grpcCall: ServerWritableStream<unknown, Buffer>, call: RunningCall, parts: FetchParts) {
     this.#grpcCall = grpcCall;
     this.#call = call;
-    this.#pool = pool;
-    this.#stallWatch = stallWatch;
-    this.#watched = stallWatch.watch(this.#onStall);
+    this.#pool = parts.pool;
+    this.#lent = parts.lent;
+    this.#stallWatch = parts.stallWatch;
+    this.#watched = parts.stallWatch.watch(this.#onStall);
   }
 
   /**
-   * Sends the header and exactly the bytes that the layer promised, and closes
-   * the layer on every path. Throws what the layer throws, the call's abort
-   * reason, and a `TypeError` when the layer gives other than it promised.
+   * Sends the header and exactly the bytes that the layer promised, ends the
+   * call in OK, and closes the layer on every path. Throws what the layer
+   * throws, the call's abort reason, and a `TypeError` when the layer gives
+   * other than it promised; then the call is not ended.
    */
   async send(layer: Layer, chunkSize: number): Promise<void> {
-    let buffer: Buffer | undefined;
     const { signal } = this.#call;
     signal.addEventListener('abort', this.#onAbort);
     try {
-      this.#write(
-        encodeHeader({
-          digest: layer.digest,
-          length: BigInt(layer.length),
-          offset: BigInt(layer.offset),
-          source: wireSource(layer.source),
-          redirectUrl: '',
-        }),
-      );
-      for (let sent = 0; sent < layer.promised; ) {
-        const into = this.#bufferFor(buffer, sent, chunkSize, layer.promised);
-        const wanted = Math.min(into.length - headroom, chunkSize, layer.promised - sent);
-        // While it is read into it belongs to the reader, for good if that fails.
-        buffer = undefined;
-        const count = await layer.read(into.subarray(headroom, headroom + wanted));
-        buffer = into;
-        if (count < 1 || count > wanted) {
-          throw new TypeError(`the layer gave ${count} bytes where ${layer.promised - sent} were left`);
+      let sink: FrameSink | undefined;
+      for (let sent = 0; sink === undefined || sent < layer.promised; ) {
+        if (this.#call.abortReason !== undefined) throw this.#call.abortReason;
+        const into = this.#bufferFor(sent, chunkSize, layer.promised);
+        const count = await this.#fill(into, Math.min(chunkSize, layer.promised - sent), layer);
+        let start = count === 0 ? headroom : frameChunk(into, count);
+        if (sink === undefined) {
+          start = frameHeader(into, start, described(layer));
+          sink = openSink(this.#grpcCall, this.#lent, this.#onTaken);
         }
-        // The header may still be under way here, and nothing else ever is.
-        await this.#untilTaken();
-        this.#write(frameChunk(into, count));
+        this.#write(sink, into.subarray(start, headroom + count), into);
+        // The trailers leave with the last bytes; the layer is complete, so nothing else can follow.
+        if (sent + count === layer.promised) sink.end();
         await this.#untilTaken();
         this.#call.observed.sent(count);
         sent += count;
       }
-      await this.#untilTaken();
     } finally {
       signal.removeEventListener('abort', this.#onAbort);
-      if (buffer !== undefined) this.#pool.give(buffer);
+      this.#isOver = true;
+      this.#giveBack();
       await layer.close();
     }
   }
@@ -97,7 +98,10 @@ export class FetchStream {
     this.#stallWatch.letGo(this.#watched);
   }
 
-  #bufferFor(held: Buffer | undefined, sent: number, chunkSize: number, promised: number): Buffer {
+  /** The buffer to read into next; it is handed over to the reader. */
+  #bufferFor(sent: number, chunkSize: number, promised: number): Buffer {
+    const held = this.#buffer;
+    this.#buffer = undefined;
     if (held === undefined) return this.#pool.take(Math.min(firstBuffer, chunkSize));
     const size = held.length - headroom;
     if (size >= chunkSize || sent < size * growthFactor || promised - sent <= size) return held;
@@ -105,10 +109,31 @@ export class FetchStream {
     return this.#pool.take(size * 2);
   }
 
-  #write(message: Buffer): void {
-    if (this.#call.abortReason !== undefined) throw this.#call.abortReason;
+  /** Reads behind the headroom. While it is read into, the buffer belongs to the reader, for good if that fails. */
+  async #fill(into: Buffer, most: number, layer: Layer): Promise<number> {
+    if (most === 0) return 0;
+    const wanted = Math.min(into.length - headroom, most);
+    const count = await layer.read(into.subarray(headroom, headroom + wanted));
+    if (count >= 1 && count <= wanted) return count;
+    throw new TypeError(`the layer gave ${count} bytes where ${most} were left`);
+  }
+
+  #write(sink: FrameSink, frames: Buffer, buffer: Buffer): void {
+    if (this.#call.abortReason !== undefined) {
+      this.#buffer = buffer;
+      throw this.#call.abortReason;
+    }
     this.#watched.began();
-    this.#grpcCall.write(message, this.#onTaken);
+    this.#underWay = buffer;
+    if (!sink.write(frames, buffer)) return;
+    this.#underWay = undefined;
+    this.#buffer = buffer;
+  }
+
+  /** Gives the stream's buffer to others, unless it is somebody else's. */
+  #giveBack(): void {
+    if (this.#buffer !== undefined) this.#pool.give(this.#buffer);
+    this.#buffer = undefined;
   }
 
   /** Resolves when the transport has taken what was written; a write after the call's end never calls back. */
@@ -120,13 +145,19 @@ export class FetchStream {
     return this.#taken.promise;
   }
 
-  readonly #onTaken = (error: Error | null | undefined): void => {
+  readonly #onTaken = (error: Error | undefined, isFree: boolean): void => {
     this.#watched.completed();
+    if (isFree) this.#buffer ??= this.#underWay;
+    this.#underWay = undefined;
+    if (this.#isOver) this.#giveBack();
+    this.#failure ??= error;
     const taken = this.#taken;
-    this.#taken = undefined;
-    this.#failure ??= error ?? undefined;
-    if (this.#failure === undefined) taken?.resolve();
-    else taken?.reject(this.#failure);
+    // Neither taken nor failed: the stream was closed, and the call's end is about to be told.
+    if (isFree || error !== undefined) {
+      this.#taken = undefined;
+      if (this.#failure === undefined) taken?.resolve();
+      else taken?.reject(this.#failure);
+    }
     // After the call's end only a write that was still under way kept the watch.
     if (this.#call.abortReason !== undefined) this.over();
   };
@@ -144,4 +175,8 @@ export class FetchStream {
     // It queues behind the data that the client does not take, but it ends the stream for us.
     this.#grpcCall.emit('error', { code: status.RESOURCE_EXHAUSTED, details: stalled.message });
   };
+}
+
+function described({ digest, length, offset, source }: Layer): Header {
+  return { digest, length, offset, source: wireSource(source) };
 }

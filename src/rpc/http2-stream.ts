@@ -1,10 +1,11 @@
 /**
  * The one place that reaches behind grpc-js: its server calls keep the HTTP/2
- * stream to themselves, and only that stream can be reset with a code of ours.
- * Everything is looked for, nothing is assumed: where it is not found, the
- * caller takes the public path.
+ * stream to themselves, and only that stream can be reset with a code of ours,
+ * or take frames without a copy. Everything is looked for, nothing is assumed:
+ * where it is not found, the caller takes the public path.
  */
 import { constants, type ServerHttp2Stream } from 'node:http2';
+import { Metadata, type ServerWritableStream } from '@grpc/grpc-js';
 
 // A call lies within as many interceptors as the server has; we have none.
 const deepestNesting = 8;
@@ -24,6 +25,23 @@ export function resetForStalling(grpcCall: object): boolean {
  */
 export function resetForCutting(grpcCall: object): boolean {
   return reset(grpcCall, constants.NGHTTP2_REFUSED_STREAM);
+}
+
+/**
+ * Sends the response's headers and gives the stream for complete gRPC frames,
+ * to be written before the call is ended; `undefined` when messages must go
+ * the public way, as on a call that has ended.
+ */
+export function respondedStreamOf(
+  grpcCall: ServerWritableStream<unknown, Buffer>,
+): ServerHttp2Stream | undefined {
+  const stream = http2StreamOf(grpcCall);
+  if (stream === undefined || typeof stream.write !== 'function' || stream.headersSent) return undefined;
+  grpcCall.sendMetadata(new Metadata());
+  if (!stream.headersSent || stream.closed || stream.destroyed) return undefined;
+  // Were messages to be compressed one day, that would be grpc-js's to do.
+  const encoding = stream.sentHeaders?.['grpc-encoding'] ?? 'identity';
+  return encoding === 'identity' ? stream : undefined;
 }
 
 function reset(grpcCall: object, code: number): boolean {

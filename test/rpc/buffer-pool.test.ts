@@ -1,4 +1,4 @@
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { BufferPool } from '../../src/rpc/buffer-pool.js';
 import { headroom } from '../../src/rpc/chunk-frame.js';
 
@@ -29,4 +29,40 @@ it('keeps no more than its bound', () => {
   for (const buffer of buffers) pool.give(buffer);
   expect(pool.idleBytes).toBeLessThanOrEqual(200 * kib);
   expect(pool.idleBytes).toBe(3 * (headroom + 64 * kib));
+});
+
+it('lets go of what was not needed for a while, and of its memory at once', () => {
+  vi.useFakeTimers();
+  try {
+    const pool = new BufferPool(1 << 20);
+    const buffers = Array.from({ length: 3 }, () => pool.take(1));
+    for (const buffer of buffers) pool.give(buffer);
+    vi.advanceTimersByTime(5_000);
+    expect(pool.idleBytes).toBe(3 * (headroom + 64 * kib));
+    // One at a time is in use, so one of the three is needed.
+    for (let i = 0; i < 4; i++) {
+      const used = pool.take(1);
+      vi.advanceTimersByTime(1_000);
+      pool.give(used);
+    }
+    vi.advanceTimersByTime(1_000);
+    expect(pool.idleBytes).toBe(headroom + 64 * kib);
+    expect(buffers.map(({ length }) => length).toSorted((a, b) => a - b)).toEqual([
+      0,
+      0,
+      headroom + 64 * kib,
+    ]);
+    vi.advanceTimersByTime(10_000);
+    expect(pool.idleBytes).toBe(0);
+    expect(vi.getTimerCount()).toBe(0);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+it('has no timer that keeps the process alive', () => {
+  const pool = new BufferPool(1 << 20);
+  const before = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  pool.give(pool.take(1));
+  expect(process.getActiveResourcesInfo().filter((name) => name === 'Timeout')).toHaveLength(before);
 });

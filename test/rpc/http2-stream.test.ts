@@ -7,6 +7,7 @@ import { ClientStalledError } from '../../src/rpc/call-aborts.js';
 import { CallsInFlight } from '../../src/rpc/calls-in-flight.js';
 import { FetchStream } from '../../src/rpc/fetch-stream.js';
 import { resetForStalling } from '../../src/rpc/http2-stream.js';
+import { LentBuffers } from '../../src/rpc/lent-buffers.js';
 import { StallWatch } from '../../src/rpc/stall-watch.js';
 import { RecordedCalls } from './recorded-calls.js';
 import { ScriptedLayer } from './scripted-layers.js';
@@ -42,12 +43,11 @@ it('rule 17: without the private part a stalled stream ends by its status, and l
   const grpcCall = new OpaqueCall();
   const pool = new BufferPool(1 << 20);
   const call = new CallsInFlight(new RecordedCalls()).begin('Fetch', grpcCall as never);
-  const stream = new FetchStream(
-    grpcCall as unknown as ServerWritableStream<unknown, Buffer>,
-    call,
+  const stream = new FetchStream(grpcCall as unknown as ServerWritableStream<unknown, Buffer>, call, {
     pool,
-    new StallWatch(20),
-  );
+    lent: new LentBuffers(1 << 20),
+    stallWatch: new StallWatch(20),
+  });
   const layer = new ScriptedLayer(randomBytes(300_000));
   const told = once(grpcCall, 'error');
   grpcCall.on('error', () => {});
