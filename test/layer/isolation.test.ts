@@ -223,7 +223,7 @@ async function follow(cache: LayerInfoCache, runs: number, emptied: () => Promis
 describe('two repositories answer as the model does', { timeout: 120_000 }, () => {
   it('over the memory cache', async () => {
     const inner = new MemoryCache(1000);
-    await follow(inner, 300, async () => {
+    await follow(inner, 100, async () => {
       for (const name of repositories) {
         for (const digest of digests) {
           await inner.add(name, digest);
