@@ -4,6 +4,7 @@
  * seen here. Best effort and bounded: beyond the rates nothing is looked at,
  * nothing is kept waiting, and a later hit has its turn.
  */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Digest } from '../reference/digest.js';
 import type { RepositoryName } from '../reference/repository-name.js';
 import type { Evictor } from './evictor.js';
@@ -28,6 +29,8 @@ export class Revalidation {
   readonly #looks = new SecondlyQuota(looksPerSecond);
   readonly #checks = new SecondlyQuota(checksPerSecond);
   readonly #underWay = new Set<string>();
+  /** A check belongs to no call: what the hit's call has in its context ends with it. */
+  readonly #outside = AsyncLocalStorage.snapshot();
 
   /** `afterMs`: the age from which a yes is checked again; 0 never does. */
   constructor(parts: {
@@ -53,7 +56,7 @@ export class Revalidation {
     if (seenAt !== undefined && now - seenAt < this.#afterMs) return;
     const key = layerKey(repository, digest);
     if (this.#underWay.has(key)) return;
-    if (this.#checks.take(now)) void this.#check(key, repository, digest);
+    if (this.#checks.take(now)) void this.#outside(() => this.#check(key, repository, digest));
     else this.#observer.revalidated('dropped', undefined);
   }
 

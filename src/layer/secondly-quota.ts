@@ -1,22 +1,18 @@
-/** So many a second and no more; what is not taken in a second is lost. */
+/** So many within any second and no more. */
 export class SecondlyQuota {
-  readonly #perSecond: number;
-  #left: number;
-  #since = Number.NEGATIVE_INFINITY;
+  /** When the last ones were taken, the oldest at `#oldest`. */
+  readonly #taken: Float64Array;
+  #oldest = 0;
 
   constructor(perSecond: number) {
-    this.#perSecond = perSecond;
-    this.#left = perSecond;
+    this.#taken = new Float64Array(perSecond).fill(Number.NEGATIVE_INFINITY);
   }
 
   /** Takes one, if there is one left; `now` in milliseconds of the monotonic clock. */
   take(now: number): boolean {
-    if (now - this.#since >= 1000) {
-      this.#since = now;
-      this.#left = this.#perSecond;
-    }
-    if (this.#left === 0) return false;
-    this.#left -= 1;
+    if (now - (this.#taken[this.#oldest] ?? now) < 1000) return false;
+    this.#taken[this.#oldest] = now;
+    this.#oldest = (this.#oldest + 1) % this.#taken.length;
     return true;
   }
 }

@@ -5,6 +5,7 @@ import {
   type BlobRange,
   type BlobReader,
   type BlobStat,
+  FileTooLongError,
   InvalidPathError,
   type OpenBlob,
   PathNotFoundError,
@@ -17,6 +18,8 @@ import { type Outcome, WatchedOperation, type WatchParts } from './operation-wat
 const notFound: Outcome = { name: 'not_found', plug: 'up', fault: false };
 const changed: Outcome = { name: 'changed', plug: 'up', fault: true };
 const invalid: Outcome = { name: 'invalid_path', plug: 'unknown', fault: true };
+// A file that is no link, or a symlink out of the root, is one bad entry in a storage that is there.
+const tooLong: Outcome = { name: 'too_long', plug: 'up', fault: true };
 const cancelled: Outcome = { name: 'cancelled', plug: 'unknown', fault: false };
 const failed: Outcome = { name: 'error', plug: 'down', fault: true };
 const defect: Outcome = { name: 'error', plug: 'unknown', fault: true };
@@ -24,10 +27,15 @@ const defect: Outcome = { name: 'error', plug: 'unknown', fault: true };
 function judge(error: unknown, signal: AbortSignal): Outcome {
   if (error instanceof PathNotFoundError) return notFound;
   if (error instanceof BlobChangedError) return changed;
-  if (error instanceof InvalidPathError) return invalid;
+  if (error instanceof FileTooLongError) return tooLong;
+  if (error instanceof InvalidPathError || causeOf(error) instanceof InvalidPathError) return invalid;
   // A deadline aborts too, and then the storage is at fault, not the caller.
   if (error instanceof StorageError || isTimeout(error)) return failed;
   return signal.aborted ? cancelled : defect;
+}
+
+function causeOf(error: unknown): unknown {
+  return error instanceof Error ? error.cause : undefined;
 }
 
 function isTimeout(error: unknown): boolean {

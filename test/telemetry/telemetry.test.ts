@@ -7,6 +7,7 @@ import { parseRepositoryName } from '../../src/reference/repository-name.js';
 import { ClientStalledError, ServerCutError } from '../../src/rpc/call-aborts.js';
 import {
   BlobChangedError,
+  FileTooLongError,
   InvalidPathError,
   PathNotFoundError,
   StorageError,
@@ -305,6 +306,7 @@ describe('the timed driver', () => {
   for (const [what, failure, signal, outcome, up] of [
     ['rule 11: absence is an answer', new PathNotFoundError(path), never, 'not_found', true],
     ['another version is an answer', new BlobChangedError('x'), never, 'changed', true],
+    ['rule 9: a file that is no link is damage', new FileTooLongError(), never, 'too_long', true],
     ['rule 16: a failure is an outage', new StorageError('x'), never, 'error', false],
     ['rule 16: so is a deadline', timeout, down.signal, 'error', false],
     ['a caller who left says nothing', down.signal.reason, down.signal, 'cancelled', true],
