@@ -168,11 +168,11 @@ export class CachedLayerService implements LayerService {
   /** Rule 6: `open` found nothing where the hit or the flight saw a blob; once more, and then no more. */
   async #fetchAgain(question: Question, canonical: Digest, range: BlobRange): Promise<Layer> {
     const { repository, digest, options } = question;
-    await Promise.all([
+    const [evicted] = await Promise.all([
       this.#evictor.memberships(repository, [digest], 'blob_missing'),
       this.#evictor.meta(canonical, 'blob_missing'),
     ]);
-    const { layer } = await this.#ask(this.#again(question), saidNo);
+    const { layer } = await this.#ask(this.#again(question), evicted ? saidNo : saidNothing);
     if (layer === undefined) throw new LayerUnknownError();
     const served = await this.#servings.miss(repository, digest, layer, range, options);
     if (served === 'missing') throw this.#servings.vanished();

@@ -38,12 +38,12 @@ export class Evictor {
     this.#sightings.forget(repository, digest);
   }
 
-  /** Memberships of one repository, in one command. */
+  /** Memberships of one repository, in one command. Says whether the cache did it. */
   async memberships(
     repository: RepositoryName,
     digests: readonly Digest[],
     reason: EvictionReason,
-  ): Promise<void> {
+  ): Promise<boolean> {
     for (const digest of digests) {
       this.#fences.raiseMembership(repository, digest);
       // Until the cache has answered, lest a hit slip through before.
@@ -55,12 +55,13 @@ export class Evictor {
       // Another eviction that began earlier may have settled it meanwhile.
       for (const digest of digests) this.#doubts.doubt(repository, digest);
       this.#report('evict', error);
-      return;
+      return false;
     }
     for (const digest of digests) {
       this.#doubts.settle(repository, digest);
       this.#observer.evicted(reason, repository, digest);
     }
+    return true;
   }
 
   /** Our metadata of a digest. */

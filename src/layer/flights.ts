@@ -33,7 +33,7 @@ export interface Passenger {
   readonly said: CacheSaid;
   readonly signal: AbortSignal;
   /** Called when storage denied a membership that the cache may hold; awaited. */
-  denied(digest: Digest): Promise<void> | void;
+  denied(digest: Digest): unknown;
 }
 
 /** What an upstream look found. */

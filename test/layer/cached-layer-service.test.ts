@@ -264,6 +264,19 @@ describe('a wrong hit', () => {
     expect(await readAll(layer)).toBe('layer');
   });
 
+  it('rule 3: nothing is written back to a cache that refused the eviction', async () => {
+    const digest = await world.warm('layer');
+    world.driver.remove(blobPath(digest));
+    world.cache.failures.set('evict', new CacheError('refused, says the test'));
+    const eviction = world.cache.gates.hold('evict');
+    const fetching = world.fetch(digest);
+    await eviction.reached;
+    world.push('layer');
+    eviction.open();
+    await (await fetching).close();
+    expect(world.cache.count('record')).toBe(1);
+  });
+
   it('rule 6: a blob seen and gone when opened, twice, is UNAVAILABLE', async () => {
     const digest = world.push('layer');
     const fetching = world.fetch(digest).catch((reason) => reason);
