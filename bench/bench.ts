@@ -40,6 +40,7 @@ export class Bench {
   readonly processes = new Processes();
   readonly requests: Requests;
   readonly #folder: string;
+  readonly #others: RedisServer[] = [];
   #redis: Promise<RedisServer> | undefined;
   #collector: Promise<number> | undefined;
 
@@ -55,6 +56,13 @@ export class Bench {
   redis(): Promise<RedisServer> {
     this.#redis ??= RedisServer.start(this.processes);
     return this.#redis;
+  }
+
+  /** One that nobody else asks for. */
+  async anotherRedis(): Promise<RedisServer> {
+    const redis = await RedisServer.start(this.processes);
+    this.#others.push(redis);
+    return redis;
   }
 
   async layercache(
@@ -101,13 +109,18 @@ export class Bench {
   }
 
   /** Runs the load to its end; rejects when one answer was not as expected. */
-  async load(server: Server, calls: Calls, shape: Shape): Promise<LoadResult> {
+  async load(
+    server: Server,
+    calls: Calls,
+    shape: Shape,
+    { yields = false }: { yields?: boolean } = {},
+  ): Promise<LoadResult> {
     const spec: LoadSpec = { protocol: server.protocol, port: server.port, ...calls, ...shape };
     const limit = (shape.seconds ?? 0) + 60;
     const said = await this.processes.run(
       process.execPath,
       [generator, JSON.stringify(spec)],
-      { core: clientCore },
+      { core: clientCore, yields },
       limit,
     );
     return JSON.parse(said) as LoadResult;
@@ -124,7 +137,7 @@ export class Bench {
 
   async close(): Promise<void> {
     const redis = await this.#redis?.catch(() => undefined);
-    redis?.close();
+    for (const one of [redis, ...this.#others]) one?.close();
     await this.processes.stopAll();
   }
 

@@ -13,6 +13,8 @@ export interface StartOptions {
   /** A file descriptor that takes stdout; piped unless given. */
   readonly stdout?: number;
   readonly env?: NodeJS.ProcessEnv;
+  /** Gives way to others on its core. */
+  readonly yields?: boolean;
 }
 
 export class Processes {
@@ -26,11 +28,19 @@ export class Processes {
   }
 
   /** taskset becomes the program itself, so the child's pid is the program's. */
-  start(command: string, args: readonly string[], { core, stdout, env }: StartOptions): ChildProcess {
-    const child = spawn('taskset', ['-c', String(core), command, ...args], {
-      stdio: ['ignore', stdout ?? 'pipe', 'pipe'],
-      env: { ...bareEnvironment(), ...env },
-    });
+  start(
+    command: string,
+    args: readonly string[],
+    { core, stdout, env, yields = false }: StartOptions,
+  ): ChildProcess {
+    const child = spawn(
+      'taskset',
+      ['-c', String(core), ...(yields ? ['nice', '-n', '19'] : []), command, ...args],
+      {
+        stdio: ['ignore', stdout ?? 'pipe', 'pipe'],
+        env: { ...bareEnvironment(), ...env },
+      },
+    );
     this.#running.add(child);
     child.on('exit', () => this.#running.delete(child));
     child.on('error', () => this.#running.delete(child));

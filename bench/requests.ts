@@ -98,6 +98,15 @@ export class Requests {
     return { path: '', requests: this.#file(texts), expect: { kind: 'body', bytes: layers[0]?.length ?? 0 } };
   }
 
+  /** HEADs of what is not there. */
+  http1Absent(digests: readonly Digest[]): Calls {
+    const calls = this.http1(
+      'HEAD',
+      digests.map((digest) => ({ digest, length: 0 })),
+    );
+    return { ...calls, expect: { kind: 'absent' } };
+  }
+
   /** The blob's path; the peer serves files. All requests of a client have one path. */
   http2([layer]: readonly Layer[]): Calls {
     if (layer === undefined) throw new Error('no layer');

@@ -1,14 +1,9 @@
 /** Exists, all hits, a thousand digests in turn. */
-import { type Bench, full, type Shape, silent } from '../bench.ts';
-import type { Calls } from '../requests.ts';
-import { interleaved, type Proof, provenLoad, type Subject, telemetryOf } from '../rounds.ts';
-import { type Report, ratio } from '../series.ts';
-import { Layercache } from '../servers/layercache.ts';
-import type { Server } from '../servers/server.ts';
+import { full, silent } from '../bench.ts';
+import { interleaved } from '../rounds.ts';
+import { ratio } from '../series.ts';
 import type { Case } from './case.ts';
-
-const shape: Shape = { connections: 4, streams: 32 };
-const http1Shape: Shape = { connections: 32, streams: 1 };
+import { hit, nearUrl, small } from './small-calls.ts';
 
 export const exists: Case = {
   name: 'exists',
@@ -20,66 +15,36 @@ export const exists: Case = {
     const heads = bench.requests.http1('HEAD', bench.tree.small);
 
     const overRedis = await bench.layercache('Redis', full, { cache: redis.url });
-    const near = await nearServer(bench, redis.url);
     const inMemory = await bench.layercache('memory', full);
     const bare = await bench.layercache('memory, no telemetry', silent);
-    const subjects: Subject[] = [];
-    for (const server of [overRedis, near, inMemory, bare, await bench.grpcJs(), await bench.grpcGo()]) {
-      if (server !== undefined)
-        subjects.push(await subjectOf(bench, server, calls, server === overRedis ? 1 : 0));
-    }
-    const registry = await bench.dockerRegistry();
-    if (registry !== undefined) subjects.push(await subjectOf(bench, registry, heads, 0));
+    const near = await bench.layercache('near', full, { cache: nearUrl(redis) });
+    const subjects = [
+      await small(bench, overRedis, calls, { ...hit, lookups: 1 }),
+      await small(bench, inMemory, calls, hit),
+      await small(bench, bare, calls, hit),
+      await small(bench, await bench.grpcJs(), calls),
+      await small(bench, await bench.grpcGo(), calls),
+      await small(bench, await bench.dockerRegistry(), heads),
+      // The last to be warmed: what others write to Redis makes it forget.
+      await small(bench, near, calls, hit),
+    ].flat();
 
     const series = await interleaved(bench, subjects);
     const of = (name: string) => series.find((one) => one.name === name);
-    return report([
-      ...ratio(of('Redis'), of('docker-registry'), { bar: 16, stretch: 20 }),
-      ...ratio(of('Redis'), of('grpc-js'), { bar: 0.65, stretch: 0.75 }),
-      ...ratio(of('Redis'), of('grpc-go'), { stretch: 0.9 }),
-      ...ratio(of('near'), of('grpc-js'), { bar: 0.8 }),
-      ...ratio(of('near'), of('grpc-go'), { stretch: 1 }),
-      ...ratio(of('memory'), of('grpc-js')),
-      ...ratio(of('memory, no telemetry'), of('grpc-js')),
-    ]);
-
-    function report(verdicts: Report['verdicts']): Report {
-      return {
-        name: exists.name,
-        title: exists.title,
-        series,
-        verdicts,
-        notes: near === undefined ? [noNear] : [],
-      };
-    }
+    return {
+      name: exists.name,
+      title: exists.title,
+      series,
+      verdicts: [
+        ...ratio(of('Redis'), of('docker-registry'), { bar: 16, stretch: 20 }),
+        ...ratio(of('Redis'), of('grpc-js'), { bar: 0.65, stretch: 0.75 }),
+        ...ratio(of('Redis'), of('grpc-go'), { stretch: 0.9 }),
+        ...ratio(of('near'), of('grpc-js'), { bar: 0.8 }),
+        ...ratio(of('near'), of('grpc-go'), { stretch: 1 }),
+        ...ratio(of('memory'), of('grpc-js')),
+        ...ratio(of('memory, no telemetry'), of('grpc-js')),
+      ],
+      notes: [],
+    };
   },
 };
-
-export const noNear = 'this build has no near cache';
-
-/** Undefined where the build does not have it. */
-export async function nearServer(bench: Bench, redisUrl: string): Promise<Layercache | undefined> {
-  try {
-    return await bench.layercache('near', full, { cache: `${redisUrl}?near=50000` });
-  } catch {
-    return undefined;
-  }
-}
-
-async function subjectOf(bench: Bench, server: Server, calls: Calls, lookups: number): Promise<Subject> {
-  await bench.warm(server, calls, 2 * bench.tree.small.length);
-  const ours = server instanceof Layercache;
-  const proof: Proof | undefined = ours
-    ? { hits: 1, misses: 0, lookups, lines: server.telemetry.includes('access log') ? 1 : 0 }
-    : undefined;
-  const load = server.protocol === 'http1' ? http1Shape : shape;
-  return {
-    name: server.name,
-    telemetry: telemetryOf(server),
-    unit: 'calls/s',
-    measure: async (seconds) => {
-      const result = await provenLoad(bench, server, calls, { ...load, seconds }, proof);
-      return result.rate;
-    },
-  };
-}

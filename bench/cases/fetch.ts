@@ -6,8 +6,68 @@ import { ratio } from '../series.ts';
 import { Layercache } from '../servers/layercache.ts';
 import type { Server } from '../servers/server.ts';
 import type { Case } from './case.ts';
+import { hit, linesOf, small } from './small-calls.ts';
 
 const mb = 1e6;
+/** Below it a round has so many calls that its end does not count. */
+const manyCalls = 8 << 20;
+
+/** The sizes and numbers of streams around it, beside the runtime's own HTTP/2. */
+export const fetchShapes: Case = {
+  name: 'fetch-shapes',
+  title: 'Fetch by size and streams',
+  needs: ['redis-server'],
+  large: true,
+  async run(bench) {
+    const { small, medium, large } = bench.tree;
+    const { url } = await bench.redis();
+    const ours = await bench.layercache('layercache', full, { cache: url });
+    const http2 = await bench.http2();
+    const sizes = { '4 KiB': small, '1 MiB': medium, '256 MiB': large };
+    const subjects: Subject[] = [];
+    for (const [size, layers] of Object.entries(sizes)) {
+      for (const streams of [1, 4, 32]) {
+        // The plain case has this one.
+        if (layers === large && streams === 4) continue;
+        for (const server of [ours, http2]) {
+          const subject = await bulkSubject(bench, server, layers, streams);
+          subjects.push({ ...subject, name: `${server.name}, ${size}, ${streams} streams` });
+        }
+      }
+    }
+    const series = await interleaved(bench, subjects);
+    const verdicts = series.flatMap((one, index) => (index % 2 === 0 ? ratio(one, series[index + 1]) : []));
+    return { name: this.name, title: this.title, series, verdicts, notes: [] };
+  },
+};
+
+/** Small layers and configs: as many calls a second as Exists, nearly. */
+export const fetchSmall: Case = {
+  name: 'fetch-small',
+  title: 'Fetch of 4 KiB',
+  needs: ['redis-server', 'docker-registry'],
+  async run(bench) {
+    const redis = await bench.redis();
+    const layers = bench.tree.small;
+    const server = await bench.layercache('Fetch', full, { cache: redis.url });
+    const questions = bench.requests.exists(layers.map(({ digest }) => digest));
+    const subjects = [
+      await small(bench, server, bench.requests.fetch(layers), { ...hit, lookups: 1 }),
+      (await small(bench, server, questions, { ...hit, lookups: 1 })).map((one) => ({
+        ...one,
+        name: 'Exists',
+      })),
+      await small(bench, await bench.dockerRegistry(), bench.requests.http1('GET', layers)),
+    ].flat();
+    const series = await interleaved(bench, subjects);
+    const of = (name: string) => series.find((one) => one.name === name);
+    const verdicts = [
+      ...ratio(of('Fetch'), of('Exists'), { bar: 0.6 }),
+      ...ratio(of('Fetch'), of('docker-registry')),
+    ];
+    return { name: this.name, title: this.title, series, verdicts, notes: [] };
+  },
+};
 
 export const fetch: Case = {
   name: 'fetch',
@@ -17,7 +77,8 @@ export const fetch: Case = {
   async run(bench) {
     const { large } = bench.tree;
     const servers = await everyServer(bench);
-    const subjects = await Promise.all(servers.map((server) => bulkSubject(bench, server, large, 4)));
+    const subjects: Subject[] = [];
+    for (const server of servers) subjects.push(await bulkSubject(bench, server, large, 4));
     const series = await interleaved(bench, subjects);
     const of = (name: string) => series.find((one) => one.name === name);
     return {
@@ -48,7 +109,7 @@ async function everyServer(bench: Bench): Promise<Server[]> {
 }
 
 /** Fetches the layers in turn on as many connections as there are streams; a round is at least one call on each. */
-async function bulkSubject(
+export async function bulkSubject(
   bench: Bench,
   server: Server,
   layers: readonly Layer[],
@@ -61,22 +122,23 @@ async function bulkSubject(
         ? bench.requests.http1('GET', layers)
         : bench.requests.http2(layers);
   await bench.warm(server, calls, 2 * layers.length);
-  const proof =
-    server instanceof Layercache
-      ? { hits: 1, misses: 0, lookups: 1, lines: server.telemetry.includes('access log') ? 1 : 0 }
-      : undefined;
-  // A number of calls, not a time: near the end of a time fewer streams than said are at work.
-  const bytesASecond = 1e9;
-  const countOf = (seconds: number) =>
-    streams * Math.max(1, Math.round((seconds * bytesASecond) / ((layers[0]?.length ?? 1) * streams)));
+  const proof = server instanceof Layercache ? { ...hit, lookups: 1, lines: linesOf(server) } : undefined;
+  const length = layers[0]?.length ?? 1;
+  // Of large layers a number of calls, not a time: near the end of a time fewer streams than said
+  // are at work. How many are a round's worth, the warm-up says.
+  let rate = 3e8 / length;
+  const ends = (seconds: number) =>
+    length < manyCalls
+      ? { seconds }
+      : { calls: streams * Math.max(1, Math.round((seconds * rate) / streams)) };
   return {
     name: server.name,
     telemetry: telemetryOf(server),
     unit: 'MB/s',
-    measure: async (seconds) => {
-      const shape = { connections: streams, streams: 1, calls: countOf(seconds) };
-      const result = await provenLoad(bench, server, calls, shape, proof);
-      return result.bytes / mb / result.seconds;
+    measure: async (seconds, proven) => {
+      const shape = { connections: streams, streams: 1, ...ends(seconds) };
+      rate = (await provenLoad(bench, server, calls, shape, proven ? proof : undefined)).rate;
+      return (rate * length) / mb;
     },
   };
 }

@@ -16,7 +16,7 @@ export interface AnswerCheck {
 }
 
 export function answerCheck(expect: Expectation): AnswerCheck {
-  if (expect.kind === 'any') return new AnyCheck();
+  if (expect.kind === 'any' || expect.kind === 'absent') return new AnyCheck();
   if (expect.kind === 'message') return new MessageCheck(expect.base64);
   return expect.kind === 'layer' ? new LayerCheck(expect.bytes) : new BodyCheck(expect.bytes);
 }

@@ -18,11 +18,11 @@ let inFlight = 0;
 let inRamp = 0;
 
 const clients = Array.from({ length: spec.connections }, () => open());
-await Promise.all(clients.map((client) => client.ready()));
+await Promise.all(clients.map((client) => client.ready())).catch(end);
 
 const cpuBefore = process.cpuUsage();
 begun = performance.now();
-const end = spec.seconds === undefined ? Number.POSITIVE_INFINITY : begun + spec.seconds * 1000;
+const until = spec.seconds === undefined ? Number.POSITIVE_INFINITY : begun + spec.seconds * 1000;
 if (spec.rate === undefined) {
   for (const client of clients) {
     for (let stream = 0; stream < (spec.protocol === 'http1' ? 1 : spec.streams); stream++) next(client);
@@ -31,7 +31,7 @@ if (spec.rate === undefined) {
 } else {
   pace(spec.rate);
 }
-await done.promise;
+await done.promise.catch(end);
 const cpu = process.cpuUsage(cpuBefore);
 for (const client of clients) client.close();
 
@@ -97,7 +97,7 @@ function open(): Http1Client | Http2Client {
 }
 
 function next(client: Http1Client | Http2Client): void {
-  if (sent === spec.calls || performance.now() >= end) return;
+  if (sent === spec.calls || performance.now() >= until) return;
   const request = sent++ % requests.length;
   client.call(requests[request] as Buffer, request);
   inFlight++;
@@ -107,14 +107,14 @@ function next(client: Http1Client | Http2Client): void {
 function pace(rate: number): void {
   const timer = setInterval(() => {
     const now = performance.now();
-    const due = Math.floor(((Math.min(now, end) - begun) / 1000) * rate);
+    const due = Math.floor(((Math.min(now, until) - begun) / 1000) * rate);
     while (sent < due) {
       const client = clients[sent % clients.length] as Http2Client;
       next(client);
       client.flush();
-      if (now >= end) break;
+      if (now >= until) break;
     }
-    if (now < end) return;
+    if (now < until) return;
     clearInterval(timer);
     over = true;
     if (inFlight === 0) done.resolve();
@@ -123,6 +123,11 @@ function pace(rate: number): void {
 
 function percentile(share: number): number {
   return answered[Math.min(answered.length - 1, Math.floor(answered.length * share))] ?? 0;
+}
+
+function end(error: unknown): never {
+  console.error(error instanceof Error ? error.message : error);
+  process.exit(1);
 }
 
 /** For gRPC with the message prefix in front. */

@@ -76,7 +76,10 @@ export class Http1Client {
       if (headEnd < 0) return;
       at = headEnd + 4 - before;
       const [, length] = /^content-length: *(\d+)/im.exec(this.#head) ?? [];
-      if (!this.#head.startsWith('HTTP/1.1 200 ') || length === undefined) {
+      if (
+        !this.#head.startsWith(`HTTP/1.1 ${this.#options.expect.kind === 'absent' ? 404 : 200} `) ||
+        length === undefined
+      ) {
         this.#fail(new Error(this.#head.slice(0, headEnd)));
         return;
       }

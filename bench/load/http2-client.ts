@@ -6,17 +6,15 @@
  */
 import { connect, type Socket } from 'node:net';
 import { type AnswerCheck, answerCheck } from './answer-check.ts';
+import { ack, endHeaders, endStream, frame, frameHeader, types, u32 } from './frames.ts';
 import { type Field, HpackDecoder, requestBlocks } from './hpack.ts';
 import type { Expectation } from './load-spec.ts';
 
-const frameHeader = 9;
-const types = { data: 0, headers: 1, reset: 3, settings: 4, ping: 6, goaway: 7, window: 8 } as const;
-const endStream = 1;
-const endHeaders = 4;
-const ack = 1;
 const maxWindow = 2 ** 31 - 1;
 const maxFrame = 16_384;
 const readBuffer = 1 << 20;
+/** There are hundreds of those. */
+const stallingReadBuffer = 64 << 10;
 
 interface Call {
   readonly check: AnswerCheck;
@@ -37,10 +35,14 @@ export interface Http2ClientOptions {
   /** Called for each right answer, with when its request was made. */
   readonly answered: (begun: number, bytes: number) => void;
   readonly failed: (error: Error) => void;
+  /** Reads no more once it has read that many bytes: a client that stalls. */
+  readonly stopsAfter?: number;
 }
 
 export class Http2Client {
   inFlight = 0;
+  /** Bytes of the connection so far. */
+  read = 0;
   readonly #options: Http2ClientOptions;
   readonly #socket: Socket;
   readonly #ready = Promise.withResolvers<void>();
@@ -71,11 +73,12 @@ export class Http2Client {
       host: '127.0.0.1',
       noDelay: true,
       onread: {
-        buffer: Buffer.allocUnsafeSlow(readBuffer),
+        buffer: Buffer.allocUnsafeSlow(options.stopsAfter === undefined ? readBuffer : stallingReadBuffer),
         callback: (length, buffer) => {
           this.#read(buffer as Buffer, length);
           this.flush();
-          return true;
+          this.read += length;
+          return this.read < (options.stopsAfter ?? Number.POSITIVE_INFINITY);
         },
       },
     });
@@ -277,20 +280,4 @@ export class Http2Client {
     this.#ready.reject(error);
     this.#options.failed(error);
   }
-}
-
-function u32(value: number): Buffer {
-  const bytes = Buffer.allocUnsafe(4);
-  bytes.writeUInt32BE(value);
-  return bytes;
-}
-
-function frame(type: number, flags: number, stream: number, payload: Buffer): Buffer {
-  const bytes = Buffer.allocUnsafe(frameHeader + payload.length);
-  bytes.writeUIntBE(payload.length, 0, 3);
-  bytes[3] = type;
-  bytes[4] = flags;
-  bytes.writeUInt32BE(stream, 5);
-  payload.copy(bytes, frameHeader);
-  return bytes;
 }

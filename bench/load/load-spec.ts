@@ -8,6 +8,8 @@ export type Expectation =
   | { readonly kind: 'message'; readonly base64: readonly string[] }
   /** A Fetch: a header and chunks of that many bytes in all, grpc-status 0. */
   | { readonly kind: 'layer'; readonly bytes: number }
+  /** A plain HTTP answer with status 404, to a HEAD. */
+  | { readonly kind: 'absent' }
   /** A plain HTTP answer with status 200 and a body of that many bytes. */
   | { readonly kind: 'body'; readonly bytes: number };
 

@@ -1,0 +1,95 @@
+/** Memory that clients cost who stop reading in mid-Fetch, and what of it comes back. */
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Bench, silent } from '../bench.ts';
+import { clientCore, residentMemory } from '../processes.ts';
+import type { Calls } from '../requests.ts';
+import { verdict } from '../series.ts';
+import type { Server } from '../servers/server.ts';
+import type { Case } from './case.ts';
+
+const clients = 256;
+const rounds = 10;
+/** More than a client's socket and window take: the server stands with what it has read. */
+const taken = 8 << 20;
+const settleMs = 1000;
+const giveBackMs = 30_000;
+
+const staller = join(import.meta.dirname, '..', 'load', 'staller.ts');
+
+export const stall: Case = {
+  name: 'stall',
+  title: `${clients} clients stalled in a Fetch of 256 MiB`,
+  needs: [],
+  large: true,
+  async run(bench) {
+    const { say } = bench.options;
+    const server = await bench.layercache('layercache', silent);
+    const calls = bench.requests.fetch(bench.tree.large);
+    await bench.load(server, calls, { connections: 4, streams: 1, calls: 8 });
+    await sleep(settleMs);
+    const before = residentMemory(server.child);
+    const each: number[] = [];
+    const after: number[] = [];
+    for (let round = 1; round <= rounds; round++) {
+      const stalled = await stalledMemory(bench, server, calls);
+      each.push((stalled - before) / clients);
+      await sleep(settleMs);
+      after.push(residentMemory(server.child) - before);
+      say(
+        `  round ${round}/${rounds}  ${each.at(-1)?.toFixed(3)} MiB each; ${after.at(-1)?.toFixed(1)} MiB remain`,
+      );
+    }
+    await sleep(giveBackMs);
+    const left = residentMemory(server.child) - before;
+    const [first = Number.NaN] = after;
+    const last = after.at(-1) ?? Number.NaN;
+    return {
+      name: this.name,
+      title: this.title,
+      series: [
+        { name: 'extra memory, each', telemetry: 'none', unit: 'MiB', samples: each },
+        { name: '1 s after they left', telemetry: 'none', unit: 'MiB', samples: after },
+        { name: '30 s after the last', telemetry: 'none', unit: 'MiB', samples: [left] },
+      ],
+      verdicts: [
+        verdict('extra resident memory, each', 'MiB', each, { bar: 0.4, stretch: 0.25, atMost: true }),
+        verdict('left by ten rounds beyond one', 'MiB', [last - first], { bar: 8, atMost: true }),
+        verdict('left after 30 s', 'MiB', [left], { stretch: 8, atMost: true }),
+      ],
+      notes: [
+        `Before the first round: ${before.toFixed(0)} MiB. 8 MiB of 256 clients' are noise of the heap.`,
+      ],
+    };
+  },
+};
+
+/** The most that was resident while all of them stood still, in MiB. */
+async function stalledMemory(bench: Bench, server: Server, { path, requests }: Calls): Promise<number> {
+  const args = [staller, String(server.port), path, requests, String(clients), String(taken)];
+  const child = bench.processes.start(process.execPath, args, { core: clientCore });
+  let complained = '';
+  child.stderr?.on('data', (text: Buffer) => {
+    complained += text.toString();
+  });
+  try {
+    const stalled = child.stdout === null ? undefined : once(child.stdout, 'data');
+    const ended = once(child, 'exit').then(() => {
+      throw new Error(`the stalled clients ended: ${complained}`);
+    });
+    await Promise.race([
+      stalled,
+      ended,
+      sleep(30_000).then(() => Promise.reject(new Error('they do not stall'))),
+    ]);
+    let most = 0;
+    for (let look = 0; look < 10; look++) {
+      most = Math.max(most, residentMemory(server.child));
+      await sleep(settleMs / 10);
+    }
+    return most;
+  } finally {
+    await bench.processes.stop(child);
+  }
+}

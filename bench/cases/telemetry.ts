@@ -1,0 +1,43 @@
+/** What it costs to be watched: Exists hits over Redis with nothing exported or logged, and with. */
+import { full, silent } from '../bench.ts';
+import { interleaved } from '../rounds.ts';
+import { type Limits, type Series, type Verdict, verdict } from '../series.ts';
+import type { Case } from './case.ts';
+import { hit, small } from './small-calls.ts';
+
+export const telemetry: Case = {
+  name: 'telemetry',
+  title: 'Cost of telemetry, Exists hit over Redis',
+  needs: ['redis-server'],
+  async run(bench) {
+    const { url: cache } = await bench.redis();
+    const calls = bench.requests.exists(bench.tree.small.map(({ digest }) => digest));
+    const one = { ...hit, lookups: 1 };
+    const exporting = { traces: true, accessLog: false };
+    const logging = { traces: false, accessLog: true };
+    const subjects = [
+      await small(bench, await bench.layercache('none', silent, { cache }), calls, one),
+      await small(bench, await bench.layercache('exported', exporting, { cache }), calls, one),
+      await small(bench, await bench.layercache('logged', logging, { cache }), calls, one),
+      await small(bench, await bench.layercache('both', full, { cache }), calls, one),
+    ].flat();
+    const [none, exported, logged, both] = await interleaved(bench, subjects);
+    const series = [none, exported, logged, both].filter((one) => one !== undefined);
+    const verdicts = [
+      ...cost('metrics + traces 1 %', exported, none, { bar: 15, stretch: 5 }),
+      ...cost('access log to a file', logged, none, { bar: 12, stretch: 5 }),
+      ...cost('both', both, none, {}),
+    ];
+    const notes = [
+      'Without an exporter calls are still counted for `/metrics`: that is in every figure. A collector takes what is exported.',
+    ];
+    return { name: this.name, title: this.title, series, verdicts, notes };
+  },
+};
+
+/** Per cent of throughput, round by round. */
+function cost(figure: string, a: Series | undefined, b: Series | undefined, limits: Limits): Verdict[] {
+  if (a === undefined || b === undefined) return [];
+  const samples = a.samples.map((sample, round) => 100 * (1 - sample / (b.samples[round] ?? Number.NaN)));
+  return [verdict(figure, '%', samples, { ...limits, atMost: true, telemetry: a.telemetry })];
+}
