@@ -154,7 +154,7 @@ export class NearEntries {
     meta.length = length;
     meta.readAt = readAt;
     if (layer.meta === meta) return;
-    this.#release(layer);
+    // What it referred to before was dropped, and counts no longer.
     layer.meta = meta;
     meta.holders++;
   }

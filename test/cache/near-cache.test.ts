@@ -1,4 +1,6 @@
 /** The near cache over a cache whose operations the test holds, with a channel that the test is. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { InvalidationListener } from '../../src/cache/invalidation-listener.js';
 import { CacheError, type LayerInfoCache } from '../../src/cache/layer-info-cache.js';
@@ -232,6 +234,7 @@ describe('what takes it away', () => {
     for (const key of [
       `repository::repo::blobs::${a}`,
       'repository::repo',
+      'repository::repo::links',
       'repository::other::blobs',
       `blobs::${b}`,
       'blobs',
@@ -305,24 +308,29 @@ describe('a channel that falls silent', () => {
   it('is trusted for half a second from when the last sign of life was asked for', async () => {
     vi.useFakeTimers({ toFake: ['performance'] });
     await inner.add('repo', a);
+    await inner.setMeta(a, metaOfA);
     const cache = near();
-    await cache.contains('repo', a);
-    await cache.contains('repo', a);
-    expect(readsOf(inner)).toBe(2);
+    const askAll = async () => {
+      const before = readsOf(inner);
+      await cache.lookup('repo', a);
+      await cache.contains('repo', a);
+      await cache.containsMany('repo', [a]);
+      await cache.meta(a);
+      return readsOf(inner) - before;
+    };
+    expect(await askAll()).toBe(4);
+    expect(await askAll()).toBe(4);
     const asked = performance.now();
     vi.advanceTimersByTime(100);
     channel.heard(asked);
-    await cache.contains('repo', a);
+    expect(await askAll()).toBe(1);
     vi.advanceTimersByTime(400);
-    await cache.contains('repo', a);
-    expect(readsOf(inner)).toBe(3);
+    expect(await askAll()).toBe(0);
     vi.advanceTimersByTime(1);
-    await cache.contains('repo', a);
-    expect(readsOf(inner)).toBe(4);
+    expect(await askAll()).toBe(4);
     // It was late, but nothing that it told was lost.
     channel.heard(performance.now());
-    await cache.contains('repo', a);
-    expect(readsOf(inner)).toBe(4);
+    expect(await askAll()).toBe(0);
   });
 });
 
@@ -402,6 +410,21 @@ describe('news that comes between a read and its reply', () => {
     expect(readsOf(inner) - before).toBe(0);
   });
 
+  it('is not that another read has ended', async () => {
+    await inner.add('repo', a);
+    await inner.add('repo', b);
+    const cache = trusted();
+    const gate = inner.gates.hold('contains');
+    const answer = cache.contains('repo', a);
+    await gate.reached;
+    await cache.contains('repo', b);
+    gate.open();
+    await answer;
+    const before = readsOf(inner);
+    expect(await cache.containsMany('repo', [a, b])).toEqual([true, true]);
+    expect(readsOf(inner) - before).toBe(0);
+  });
+
   it('is also the end of a write of ours that a read has overtaken', async () => {
     await inner.record('repo', a, a, metaOfA);
     const cache = trusted();
@@ -413,6 +436,18 @@ describe('news that comes between a read and its reply', () => {
     await removed;
     expect(await cache.contains('repo', a)).toBe(false);
     expect(await cache.meta(a)).toBeUndefined();
+  });
+
+  it('is also the end of metadata that we write while a read overtakes it', async () => {
+    await inner.record('repo', a, a, metaOfA);
+    const cache = trusted();
+    const gate = inner.gates.hold('setMeta');
+    const written = cache.setMeta(a, other);
+    await gate.reached;
+    expect(await cache.lookup('repo', a)).toEqual({ member: true, meta: metaOfA });
+    gate.open();
+    await written;
+    expect(await cache.lookup('repo', a)).toEqual({ member: true, meta: other });
   });
 });
 
@@ -459,6 +494,25 @@ describe('reads that wait for one key', () => {
     expect(outcomes.map(({ status }) => status)).toEqual(answers.map(() => 'rejected'));
     await inner.add('repo', a);
     expect(await cache.contains('repo', a)).toBe(true);
+  });
+
+  it('are forgotten when they have ended, whichever way', async () => {
+    setFlagsFromString('--expose-gc');
+    const gc: () => void = runInNewContext('gc');
+    const cache = trusted(1);
+    channel.heard(Number.POSITIVE_INFINITY);
+    const pass = async (round: string) => {
+      for (let index = 0; index < 20_000; index++) {
+        inner.down = index % 2 === 0;
+        await cache.lookup(`${round}-${index}`, `${index}`).catch(() => {});
+        await cache.contains(`${round}-${index}`, a).catch(() => {});
+      }
+      inner.calls.length = 0;
+      gc();
+      return process.memoryUsage().heapUsed;
+    };
+    const before = await pass('warm');
+    expect((await pass('once more')) - before).toBeLessThan(1_500_000);
   });
 
   it('are not one with a read that is out of date by now', async () => {

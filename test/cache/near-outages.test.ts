@@ -188,6 +188,9 @@ describe('the connection that is read from', () => {
     proxy.target = young.port;
     proxy.thatSent('tracking').destroy();
     await eventually(() => expect(errors.at(-1)?.message).toContain('another Redis'));
+    const attempts = proxy.connections.length;
+    await eventually(() => expect(proxy.connections.length).toBeGreaterThan(attempts + 3));
+    expect(errors.filter(({ message }) => message.includes('another Redis'))).toHaveLength(1);
     // It is read from the old one, which may be right or not, but never held.
     for (let time = 0; time < 20; time++) {
       expect(await isHeld(cache, plain.old)).toBe(false);
@@ -197,6 +200,11 @@ describe('the connection that is read from', () => {
     await untilHeld(cache, plain.young);
   });
 });
+
+/** How often somebody has connected. */
+async function connectionsTo(plain: Redis): Promise<number> {
+  return Number(/total_connections_received:(\d+)/.exec(await plain.info('stats'))?.[1]);
+}
 
 describe('a user that may not listen', () => {
   const users: [string, string[]][] = [
@@ -217,10 +225,13 @@ describe('a user that may not listen', () => {
     const user = rules.length === 0 ? '' : 'reader:s3cret-word@';
     const cache = await open(`redis://${user}127.0.0.1:${server.port}?near=10`);
     await eventually(() => expect(errors).toHaveLength(1));
+    const attempts = await connectionsTo(plain);
     for (let time = 0; time < 10; time++) {
       expect(await isHeld(cache, plain)).toBe(false);
       await pause(10);
     }
+    // Nor is it tried again and again: nobody changes a user's rights that often.
+    expect(await connectionsTo(plain)).toBe(attempts);
     expect(errors).toHaveLength(1);
     expect(errors[0]).toBeInstanceOf(NearCacheError);
     expect(errors[0]?.message).toMatch(
@@ -229,6 +240,18 @@ describe('a user that may not listen', () => {
     expect(errors[0]?.message).not.toContain('\n');
     expect(inspect(errors, { depth: 20, showHidden: true })).not.toContain('s3cret-word');
     expect(changes).toEqual([true]);
+  });
+
+  it('for a password that was changed does not tell it', async () => {
+    const server = await start({ args: ['--user', 'reader', 'on', '>s3cret-word', '~*', '&*', '+@all'] });
+    const plain = await server.client();
+    const cache = await open(`redis://reader:s3cret-word@127.0.0.1:${server.port}?near=10`);
+    await untilHeld(cache, plain);
+    await plain.call('ACL', 'SETUSER', 'reader', 'resetpass', '>another');
+    await plain.client('KILL', 'TYPE', 'PUBSUB');
+    await eventually(() => expect(errors.at(-1)?.message).toContain('WRONGPASS'));
+    expect(inspect(errors, { depth: 20, showHidden: true })).not.toContain('s3cret-word');
+    expect(await isHeld(cache, plain)).toBe(false);
   });
 
   it('needs no more than the line says', async () => {
@@ -254,10 +277,15 @@ describe('its end', () => {
   it('leaves no connection and no word behind', async () => {
     const server = await start();
     const plain = await server.client();
+    const timers = () => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
+    const before = timers();
     const cache = await open(`${server.url}?near=10`);
     await untilHeld(cache, plain);
     await cache.close();
     await cache.close();
+    // Half a second is more than any of its own takes.
+    for (let time = 0; time < 50 && timers() > before; time++) await pause(10);
+    expect(timers()).toBeLessThanOrEqual(before);
     const list = async () =>
       String(await plain.client('LIST'))
         .trim()
