@@ -3,7 +3,7 @@ import type { Bench, Shape } from './bench.ts';
 import type { LoadResult } from './load/load-spec.ts';
 import { cpuSeconds } from './processes.ts';
 import type { Calls } from './requests.ts';
-import type { Series } from './series.ts';
+import type { Sample, Series } from './series.ts';
 import { Layercache } from './servers/layercache.ts';
 import type { RedisServer } from './servers/redis.ts';
 import type { Server } from './servers/server.ts';
@@ -13,29 +13,50 @@ export interface Subject {
   readonly telemetry: string;
   readonly unit: string;
   /** One round of about that many seconds; the one that warms up proves nothing. */
-  readonly measure: (seconds: number, proven: boolean) => Promise<number>;
+  readonly measure: (seconds: number, proven: boolean) => Promise<Sample>;
 }
 
 /** An optimizing compiler needs tens of thousands of calls. */
 const warmSeconds = 3;
 
+/** A round in which something else happened than it should measure is measured again, so often. */
+const attempts = 3;
+
 export async function interleaved(bench: Bench, subjects: readonly Subject[]): Promise<Series[]> {
   const { rounds, seconds, say } = bench.options;
-  const samples = subjects.map((): number[] => []);
+  const samples = subjects.map((): Sample[] => []);
   for (let round = 0; round <= rounds; round++) {
     for (const [index, subject] of subjects.entries()) {
-      const value = await subject.measure(round === 0 ? warmSeconds : seconds, round > 0);
       const which = round === 0 ? 'warm-up' : `round ${round}/${rounds}`;
-      say(`  ${which}  ${subject.name}: ${formatted(value)} ${subject.unit}`);
-      if (round > 0) samples[index]?.push(value);
+      const sample = await attempted(bench, () =>
+        subject.measure(round === 0 ? warmSeconds : seconds, round > 0),
+      );
+      const busy = sample.busy === undefined ? '' : `, ${Math.round(100 * sample.busy)} % of its core`;
+      say(`  ${which}  ${subject.name}: ${formatted(sample.value)} ${subject.unit}${busy}`);
+      if (round > 0) samples[index]?.push(sample);
     }
   }
-  return subjects.map(({ name, telemetry, unit }, index) => ({
-    name,
-    telemetry,
-    unit,
-    samples: samples[index] ?? [],
-  }));
+  return subjects.map(({ name, telemetry, unit }, index) => {
+    const own = samples[index] ?? [];
+    const busy = own.flatMap((sample) => sample.busy ?? []);
+    return { name, telemetry, unit, samples: own.map(({ value }) => value), busy };
+  });
+}
+
+async function attempted(bench: Bench, measure: () => Promise<Sample>): Promise<Sample> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await measure();
+    } catch (error) {
+      if (!(error instanceof UnprovenRound) || attempt === attempts) throw error;
+      bench.options.say(`  again, since ${error.message}`);
+    }
+  }
+}
+
+/** The calls were answered right, but not in the way that the case is about. */
+class UnprovenRound extends Error {
+  override readonly name = 'UnprovenRound';
 }
 
 export function formatted(value: number): string {
@@ -63,17 +84,15 @@ export async function provenLoad(
   calls: Calls,
   shape: Shape,
   proof?: Proof,
-): Promise<LoadResult> {
+): Promise<LoadResult & { readonly busy: number }> {
   const redis = proof === undefined ? undefined : (proof.redis ?? (await bench.redis()));
   const before = await server.counts();
   const lookupsBefore = await redis?.lookups();
   const cpuBefore = cpuSeconds(server.child);
-  const result = await bench.load(server, calls, shape);
-  const serverCpu = (cpuSeconds(server.child) - cpuBefore) / result.seconds;
-  if (shape.rate === undefined && serverCpu < 0.85) {
-    const busy = `${Math.round(serverCpu * 100)} %, the load generator's ${Math.round(result.cpu * 100)} %`;
-    bench.options.say(`  the core of ${server.name} was busy for ${busy}`);
-  }
+  const loaded = await bench.load(server, calls, shape);
+  const result = { ...loaded, busy: (cpuSeconds(server.child) - cpuBefore) / loaded.seconds };
+  if (loaded.cpu > 0.9 && result.busy < 0.9)
+    bench.options.say(`  the load generator was the limit of ${server.name}`);
   if (proof === undefined || redis === undefined || lookupsBefore === undefined) return result;
 
   const lookups = (await redis.lookups()) - lookupsBefore;
@@ -92,7 +111,7 @@ export async function provenLoad(
       continue;
     }
     const said = wrong.map((name) => `${name} ${saw[name]}, not ${proof[name] * result.calls}`);
-    throw new Error(`${server.name}: ${result.calls} calls, but ${said.join('; ')}`);
+    throw new UnprovenRound(`${server.name}: ${result.calls} calls, but ${said.join('; ')}`);
   }
 }
 

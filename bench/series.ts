@@ -6,6 +6,14 @@ export interface Series {
   readonly telemetry: string;
   readonly unit: string;
   readonly samples: readonly number[];
+  /** Share of its core that the server used in each round; none where that says nothing. */
+  readonly busy: readonly number[];
+}
+
+/** What one round measured. */
+export interface Sample {
+  readonly value: number;
+  readonly busy?: number;
 }
 
 export interface Spread {
@@ -21,6 +29,8 @@ export interface Verdict {
   readonly telemetry: string;
   readonly unit: string;
   readonly spread: Spread;
+  /** The same by the CPU time that each server used: what another program took of the core does not count. */
+  readonly byCpu?: Spread | undefined;
   readonly bar?: number | undefined;
   readonly stretch?: number | undefined;
   /** Whether less is better. */
@@ -61,7 +71,10 @@ export function ratio(a: Series | undefined, b: Series | undefined, limits: Limi
   const samples = a.samples.map(
     (sample, round) => (sample * (limits.times ?? 1)) / (b.samples[round] ?? Number.NaN),
   );
-  return [verdict(`${a.name} / ${b.name}`, '×', samples, { ...limits, telemetry: a.telemetry })];
+  const plain = verdict(`${a.name} / ${b.name}`, '×', samples, { ...limits, telemetry: a.telemetry });
+  if (a.busy.length === 0 || b.busy.length === 0) return [plain];
+  const byCpu = samples.map((sample, round) => (sample * (b.busy[round] ?? 0)) / (a.busy[round] ?? 0));
+  return [{ ...plain, byCpu: spreadOf(byCpu) }];
 }
 
 export function verdict(

@@ -30,7 +30,8 @@ export const beside: Case = {
       measure: async (seconds, proven) => {
         const lines = linesOf(server);
         const proof = proven ? { hits: 1, misses: 0, lookups: 1, lines } : undefined;
-        return (await provenLoad(bench, server, questions, { ...paced, seconds }, proof)).p99 / 1000;
+        const { p99: micros } = await provenLoad(bench, server, questions, { ...paced, seconds }, proof);
+        return { value: micros / 1000 };
       },
     };
     const together: Subject = {
@@ -44,7 +45,7 @@ export const beside: Case = {
         const { p99: micros } = await bench.load(server, questions, { ...paced, seconds });
         const { bytes, seconds: took } = await fetched;
         bench.options.say(`  beside ${Math.round(bytes / took / 1e6)} MB/s`);
-        return micros / 1000;
+        return { value: micros / 1000 };
       },
     };
     const series = await interleaved(bench, [alone, together]);

@@ -51,7 +51,7 @@ function h2loadCalls(bench: Bench, server: Server, { path, requests }: Calls): S
       const load = ['-D', String(Math.ceil(seconds)), '-c', '4', '-m', '32', '-d', body, ...headers];
       const [, rate] =
         /finished in [^,]+, ([\d.]+) req\/s/.exec(await h2load(bench, server, load, path)) ?? [];
-      return Number(rate);
+      return { value: Number(rate) };
     },
   };
 }
@@ -68,7 +68,7 @@ function h2loadFiles(bench: Bench, server: Server): Subject {
       const said = await h2load(bench, server, load, path);
       const [, took, unit] = /finished in ([\d.]+)(ms|s)/.exec(said) ?? [];
       const [, bytes] = /\((\d+)\) data/.exec(said) ?? [];
-      return Number(bytes) / 1e6 / (Number(took) / (unit === 'ms' ? 1000 : 1));
+      return { value: Number(bytes) / 1e6 / (Number(took) / (unit === 'ms' ? 1000 : 1)) };
     },
   };
 }

@@ -98,7 +98,7 @@ function subjectOf(bench: Bench, server: Server, client: Client, chunkSize: numb
     // Once whatever the time of a round: a slow client takes longer than that.
     measure: async () => {
       const said = await bench.processes.run(client.command, args, { core: clientCore }, 60);
-      return Number(said) / 1e6;
+      return { value: Number(said) / 1e6 };
     },
   };
 }

@@ -137,8 +137,9 @@ export async function bulkSubject(
     unit: 'MB/s',
     measure: async (seconds, proven) => {
       const shape = { connections: streams, streams: 1, ...ends(seconds) };
-      rate = (await provenLoad(bench, server, calls, shape, proven ? proof : undefined)).rate;
-      return (rate * length) / mb;
+      const result = await provenLoad(bench, server, calls, shape, proven ? proof : undefined);
+      rate = result.rate;
+      return { value: (rate * length) / mb, busy: result.busy };
     },
   };
 }

@@ -39,7 +39,8 @@ export async function small(
       unit: 'calls/s',
       measure: async (seconds, proven) => {
         const loadOf = { ...load, seconds };
-        return (await provenLoad(bench, server, calls, loadOf, proven ? proof : undefined)).rate;
+        const { rate, busy } = await provenLoad(bench, server, calls, loadOf, proven ? proof : undefined);
+        return { value: rate, busy };
       },
     },
   ];

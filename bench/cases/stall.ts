@@ -49,9 +49,9 @@ export const stall: Case = {
       name: this.name,
       title: this.title,
       series: [
-        { name: 'extra memory, each', telemetry: 'none', unit: 'MiB', samples: each },
-        { name: '1 s after they left', telemetry: 'none', unit: 'MiB', samples: after },
-        { name: '30 s after the last', telemetry: 'none', unit: 'MiB', samples: [left] },
+        { name: 'extra memory, each', telemetry: 'none', unit: 'MiB', samples: each, busy: [] },
+        { name: '1 s after they left', telemetry: 'none', unit: 'MiB', samples: after, busy: [] },
+        { name: '30 s after the last', telemetry: 'none', unit: 'MiB', samples: [left], busy: [] },
       ],
       verdicts: [
         verdict('extra resident memory, each', 'MiB', each, { bar: 0.4, stretch: 0.25, atMost: true }),

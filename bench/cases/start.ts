@@ -35,9 +35,9 @@ export const start: Case = {
       name: this.name,
       title: this.title,
       series: [
-        { name: 'spawn to ready', telemetry, unit: 's', samples: ready },
-        { name: 'spawn to the first answer', telemetry, unit: 's', samples: answered },
-        { name: 'idle resident memory', telemetry, unit: 'MiB', samples: resident },
+        { name: 'spawn to ready', telemetry, unit: 's', samples: ready, busy: [] },
+        { name: 'spawn to the first answer', telemetry, unit: 's', samples: answered, busy: [] },
+        { name: 'idle resident memory', telemetry, unit: 'MiB', samples: resident, busy: [] },
       ],
       verdicts: [
         verdict('spawn to ready', 's', ready, { bar: 0.4, stretch: 0.25, atMost: true, telemetry }),

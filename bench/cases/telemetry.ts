@@ -1,7 +1,7 @@
 /** What it costs to be watched: Exists hits over Redis with nothing exported or logged, and with. */
 import { full, silent } from '../bench.ts';
 import { interleaved } from '../rounds.ts';
-import { type Limits, type Series, type Verdict, verdict } from '../series.ts';
+import { type Limits, ratio, type Series, type Verdict, verdict } from '../series.ts';
 import type { Case } from './case.ts';
 import { hit, small } from './small-calls.ts';
 
@@ -39,5 +39,12 @@ export const telemetry: Case = {
 function cost(figure: string, a: Series | undefined, b: Series | undefined, limits: Limits): Verdict[] {
   if (a === undefined || b === undefined) return [];
   const samples = a.samples.map((sample, round) => 100 * (1 - sample / (b.samples[round] ?? Number.NaN)));
-  return [verdict(figure, '%', samples, { ...limits, atMost: true, telemetry: a.telemetry })];
+  const plain = verdict(figure, '%', samples, { ...limits, atMost: true, telemetry: a.telemetry });
+  const byCpu = ratio(a, b).flatMap(({ byCpu }) => byCpu ?? []);
+  const costs = byCpu.map(({ median, least, most }) => ({
+    median: 100 * (1 - median),
+    least: 100 * (1 - most),
+    most: 100 * (1 - least),
+  }));
+  return [{ ...plain, byCpu: costs[0] }];
 }

@@ -8,11 +8,11 @@ export function seriesTable({ title, series, notes }: Report): string {
   return [
     `### ${title}`,
     '',
-    '| server | telemetry | median | least – most |',
-    '|---|---|---|---|',
-    ...series.map(({ name, telemetry, unit, samples }) => {
+    '| server | telemetry | median | least – most | of its core |',
+    '|---|---|---|---|---|',
+    ...series.map(({ name, telemetry, unit, samples, busy }) => {
       const { median, least, most } = spreadOf(samples);
-      return `| ${name} | ${telemetry} | ${formatted(median)} ${unit} | ${formatted(least)} – ${formatted(most)} |`;
+      return `| ${name} | ${telemetry} | ${formatted(median)} ${unit} | ${formatted(least)} – ${formatted(most)} | ${share(busy)} |`;
     }),
     ...notes.flatMap((note) => ['', note]),
   ].join('\n');
@@ -21,8 +21,8 @@ export function seriesTable({ title, series, notes }: Report): string {
 /** All ratios, and whether their medians meet what was asked. */
 export function verdictTable(reports: readonly Report[]): string {
   return [
-    '| case | figure | telemetry | median (least – most) | bar | stretch |',
-    '|---|---|---|---|---|---|',
+    '| case | figure | telemetry | median (least – most) | by CPU time | bar | stretch |',
+    '|---|---|---|---|---|---|---|',
     ...reports.flatMap(({ title, verdicts }) =>
       verdicts.map((verdict) => {
         const { figure, telemetry, spread, unit } = verdict;
@@ -31,6 +31,7 @@ export function verdictTable(reports: readonly Report[]): string {
           figure,
           telemetry,
           spreadText(spread, unit),
+          verdict.byCpu === undefined ? '' : formatted(verdict.byCpu.median),
           limit(verdict, 'bar'),
           limit(verdict, 'stretch'),
         ];
@@ -42,6 +43,10 @@ export function verdictTable(reports: readonly Report[]): string {
 
 function spreadText({ median, least, most }: Spread, unit: string): string {
   return `**${formatted(median)}** ${unit} (${formatted(least)} – ${formatted(most)})`;
+}
+
+function share(busy: readonly number[]): string {
+  return busy.length === 0 ? '' : `${Math.round(100 * spreadOf(busy).median)} %`;
 }
 
 function limit(verdict: Verdict, which: 'bar' | 'stretch'): string {

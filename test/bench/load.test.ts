@@ -120,7 +120,13 @@ it('a Fetch that ends inside a message is wrong', () => {
 });
 
 it('ratios are taken within a round', () => {
-  const series = (name: string, samples: number[]): Series => ({ name, telemetry: '', unit: '', samples });
+  const series = (name: string, samples: number[]): Series => ({
+    name,
+    telemetry: '',
+    unit: '',
+    samples,
+    busy: [],
+  });
   const [verdict] = ratio(series('a', [2, 40, 6]), series('b', [1, 10, 3]));
   expect(verdict?.spread).toEqual({ median: 2, least: 2, most: 4 });
 });
