@@ -39,7 +39,7 @@ export class Bench {
   readonly tree: LayerTree;
   readonly processes = new Processes();
   readonly requests: Requests;
-  readonly #folder: string;
+  readonly folder: string;
   readonly #others: RedisServer[] = [];
   #redis: Promise<RedisServer> | undefined;
   #collector: Promise<number> | undefined;
@@ -47,9 +47,9 @@ export class Bench {
   constructor(name: string, options: BenchOptions) {
     this.options = options;
     this.tree = options.tree;
-    this.#folder = join(options.folder, name);
-    mkdirSync(this.#folder, { recursive: true });
-    this.requests = new Requests(this.#folder, options.tree.repository);
+    this.folder = join(options.folder, name);
+    mkdirSync(this.folder, { recursive: true });
+    this.requests = new Requests(this.folder, options.tree.repository);
   }
 
   /** One for the case, shared by all that ask for it. */
@@ -68,21 +68,17 @@ export class Bench {
   async layercache(
     name: string,
     telemetry: Telemetry,
-    {
-      cache = 'memory:',
-      args = [],
-      storage,
-    }: { cache?: string; args?: readonly string[]; storage?: string } = {},
+    { cache = 'memory:', nodeArgs = [] }: { cache?: string; nodeArgs?: readonly string[] } = {},
   ): Promise<Layercache> {
     this.#collector ??= this.#startCollector();
     return await Layercache.start(this.processes, {
       name,
       telemetry,
       cache,
-      args,
-      storage: storage ?? `file://${this.tree.root}`,
+      nodeArgs,
+      storage: `file://${this.tree.root}`,
       collectorPort: telemetry.traces ? await this.#collector : 0,
-      folder: this.#folder,
+      folder: this.folder,
     });
   }
 
@@ -98,14 +94,14 @@ export class Bench {
   async dockerRegistry(): Promise<Server | undefined> {
     if (!this.options.available.has('docker-registry')) return undefined;
     const redisPort = (await this.redis()).port;
-    return startDockerRegistry(this.processes, { root: this.tree.root, redisPort, folder: this.#folder });
+    return startDockerRegistry(this.processes, { root: this.tree.root, redisPort, folder: this.folder });
   }
 
   /** Undefined where it cannot be had. */
   async grpcGo(): Promise<Server | undefined> {
     if (!this.options.available.has('go')) return undefined;
     const redisPort = (await this.redis()).port;
-    return startGrpcGo(this.processes, { root: this.tree.root, redisPort, folder: this.#folder });
+    return startGrpcGo(this.processes, { root: this.tree.root, redisPort, folder: this.folder });
   }
 
   /** Runs the load to its end; rejects when one answer was not as expected. */

@@ -11,6 +11,7 @@ import { Bench } from './bench.ts';
 import { cases } from './cases/all.ts';
 import { LayerTree } from './layer-tree.ts';
 import { provide } from './packages.ts';
+import { writeDocs } from './report/docs.ts';
 import { plot } from './report/plot.ts';
 import { seriesTable, verdictTable } from './report/table.ts';
 import type { Report } from './series.ts';
@@ -25,6 +26,7 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '2' },
     minutes: { type: 'string', default: '15' },
     'no-build': { type: 'boolean', default: false },
+    docs: { type: 'boolean', default: false },
     out: { type: 'string', default: join(import.meta.dirname, 'results') },
     help: { type: 'boolean', default: false },
   },
@@ -33,7 +35,9 @@ const { values } = parseArgs({
 if (values.help) {
   console.log(
     [
-      'npm run bench -- [--only case,case] [--rounds 5] [--seconds 2] [--minutes 15] [--no-build] [--out folder]',
+      'npm run bench -- [--only case,case] [--rounds 5] [--seconds 2] [--minutes 15] [--no-build] [--docs] [--out folder]',
+      '',
+      '--docs writes tables and plot into docs/performance.md and docs/performance.svg.',
       '',
       ...cases.map(({ name, title }) => `  ${name.padEnd(14)} ${title}`),
     ].join('\n'),
@@ -77,7 +81,8 @@ for (const one of chosen) {
   try {
     const report = await one.run(bench);
     reports.push(report);
-    console.log(`\n${seriesTable(report)}\n\n${verdictTable([report])}\n`);
+    console.log(`\n${seriesTable(report)}\n`);
+    if (report.verdicts.length > 0) console.log(`${verdictTable([report])}\n`);
   } catch (error) {
     failures.push(`${one.name}: ${error instanceof Error ? error.message : error}`);
     say(failures.at(-1) ?? '');
@@ -100,6 +105,7 @@ writeFileSync(
   `${JSON.stringify({ machine, rounds, seconds, reports, failures }, null, 1)}\n`,
 );
 writeFileSync(join(values.out, 'latest.svg'), plot(reports));
+if (values.docs) writeDocs(reports, machine, { rounds, seconds });
 say(`done; figures and plot are in ${values.out}`);
 process.exit(failures.length > 0 ? 1 : 0);
 

@@ -6,6 +6,7 @@ import { grpcJsClient, grpcJsWide, pythonClient } from './clients.ts';
 import { exists } from './exists.ts';
 import { fetch, fetchShapes, fetchSmall } from './fetch.ts';
 import { members } from './members.ts';
+import { profile } from './profile.ts';
 import { existsMiss, findMissing, findMissing1000, stat } from './small-questions.ts';
 import { stall } from './stall.ts';
 import { start } from './start.ts';
@@ -28,5 +29,6 @@ export const cases: readonly Case[] = [
   beside,
   stall,
   start,
+  profile,
   calibration,
 ];

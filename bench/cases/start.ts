@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { silent } from '../bench.ts';
 import { firstAnswer } from '../load/first-answer.ts';
-import { residentMemory } from '../processes.ts';
+import { cpuSeconds, residentMemory } from '../processes.ts';
 import { verdict } from '../series.ts';
 import type { Case } from './case.ts';
 
@@ -16,11 +16,13 @@ export const start: Case = {
   async run(bench) {
     const calls = bench.requests.exists(bench.tree.small.map(({ digest }) => digest));
     const ready: number[] = [];
+    const cpu: number[] = [];
     const answered: number[] = [];
     const resident: number[] = [];
     for (let round = 1; round <= starts; round++) {
       const server = await bench.layercache('layercache', silent);
       ready.push(server.startMs / 1000);
+      cpu.push(cpuSeconds(server.child));
       answered.push((server.startMs + (await firstAnswer(server.port, calls))) / 1000);
       // Memory settles; one such server is enough to wait for.
       if (round > starts - 3) {
@@ -36,6 +38,7 @@ export const start: Case = {
       title: this.title,
       series: [
         { name: 'spawn to ready', telemetry, unit: 's', samples: ready, busy: [] },
+        { name: 'spawn to ready, CPU time of all threads', telemetry, unit: 's', samples: cpu, busy: [] },
         { name: 'spawn to the first answer', telemetry, unit: 's', samples: answered, busy: [] },
         { name: 'idle resident memory', telemetry, unit: 'MiB', samples: resident, busy: [] },
       ],

@@ -19,7 +19,8 @@ export interface LayercacheOptions {
   /** Where metrics and traces go. */
   readonly collectorPort: number;
   readonly folder: string;
-  readonly args?: readonly string[];
+  /** For Node itself. */
+  readonly nodeArgs?: readonly string[];
 }
 
 const bin = join(import.meta.dirname, '..', '..', 'bin', 'layercache.cjs');
@@ -56,17 +57,18 @@ export class Layercache implements Server {
   }
 
   static async start(processes: Processes, options: LayercacheOptions): Promise<Layercache> {
-    const { telemetry, folder, cache, storage, args = [] } = options;
+    const { telemetry, folder, cache, storage, nodeArgs = [] } = options;
     const log = join(folder, `server-${logs++}.log`);
     const stdout = openSync(log, 'w');
     const begun = performance.now();
     const child = processes.start(
       process.execPath,
       [
+        ...nodeArgs,
         ...[bin, 'serve', '--listen=127.0.0.1:0', '--admin=127.0.0.1:0', `--cache=${cache}`],
         ...[`--storage=${storage}`, `--access-log=${telemetry.accessLog ? 'on' : 'off'}`],
         // What is measured is not what a stall of the whole machine turns into a miss.
-        ...['--cache-timeout=2s', ...args],
+        ...['--cache-timeout=2s'],
       ],
       { core: serverCore, stdout, env: telemetry.traces ? exporting(options.collectorPort) : {} },
     );
