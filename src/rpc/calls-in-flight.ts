@@ -1,11 +1,11 @@
-import type { Deadline, Metadata } from '@grpc/grpc-js';
+import type { Deadline, MetadataValue } from '@grpc/grpc-js';
 import { type CallAbortedError, CallDeadlineError } from './call-aborts.js';
 import type { CallObserver } from './call-observer.js';
 import { RunningCall } from './running-call.js';
 
 /** What every kind of grpc-js server call has. */
 export interface ArrivedCall {
-  readonly metadata: Metadata;
+  readonly metadata: { get(key: string): readonly MetadataValue[] };
   getDeadline(): Deadline;
   once(event: 'cancelled', listener: () => void): unknown;
 }

@@ -1,15 +1,17 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
+import { type MethodDefinition, Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
 import { LayerCacheServiceService } from '../gen/layercache/v1/layer_cache.js';
 import { BufferPool } from './buffer-pool.js';
 import { ServerCutError } from './call-aborts.js';
 import type { CallObserver } from './call-observer.js';
 import { CallsInFlight } from './calls-in-flight.js';
-import { handlers, type LayerInfo, type Layers } from './handlers.js';
+import { type Handlers, handlers, type LayerInfo, type Layers } from './handlers.js';
 import { Health } from './health.js';
+import { takeStreams } from './http2-server.js';
 import { Listeners } from './listeners.js';
 import { addReflection } from './reflection.js';
 import { StallWatch } from './stall-watch.js';
+import { type UnaryMethod, unaryStreams } from './unary-stream.js';
 
 export interface RpcServerSettings {
   /** Rule 17: milliseconds without a completed write after which a stream is reset. */
@@ -74,17 +76,21 @@ export class RpcServer {
     this.#health = new Health(serviceName);
     const pool = new BufferPool(settings.maxIdleBufferBytes);
     const stallWatch = new StallWatch(settings.stallTimeoutMs);
-    this.#server.addService(
-      // Fetch's messages come encoded.
-      {
-        ...LayerCacheServiceService,
-        fetch: { ...LayerCacheServiceService.fetch, responseSerialize: (message: Buffer) => message },
-      },
-      handlers({ layers, info, calls: this.#calls, pool, stallWatch, chunkSize: settings.chunkSize }),
-    );
+    const implementation = handlers({
+      layers,
+      info,
+      calls: this.#calls,
+      pool,
+      stallWatch,
+      chunkSize: settings.chunkSize,
+    });
+    // Fetch's messages come encoded.
+    const fetch = { ...LayerCacheServiceService.fetch, responseSerialize: (message: Buffer) => message };
+    this.#server.addService({ ...LayerCacheServiceService, fetch }, implementation);
     this.#health.addToServer(this.#server);
     addReflection(this.#server, [serviceName, 'grpc.health.v1.Health']);
     const injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
+    takeStreams(this.#server, unaryStreams(unaryMethods(implementation), maxReceivedMessage));
     this.#listeners = new Listeners((socket) => injector.injectConnection(socket));
   }
 
@@ -148,6 +154,17 @@ function serverOptions(settings: RpcServerSettings): ServerOptions {
     // Nobody here reads channelz, and it counts every message.
     'grpc.enable_channelz': 0,
   };
+}
+
+/** Our unary RPCs, as their definition and their handlers give them. */
+function unaryMethods(implementation: Handlers): UnaryMethod[] {
+  return Object.entries(LayerCacheServiceService).flatMap(([name, definition]) => {
+    if (definition.responseStream) return [];
+    // The generated definition does not tie the types of a method to its name.
+    const { path, requestDeserialize, responseSerialize } = definition as MethodDefinition<unknown, unknown>;
+    const handle = implementation[name as keyof Handlers] as UnaryMethod['handle'];
+    return { path, requestDeserialize, responseSerialize, handle };
+  });
 }
 
 /** Resolves when `done` does, or after `timeoutMs`. */

@@ -1,0 +1,232 @@
+/**
+ * Unary calls of the plain kind that nearly all are, answered on their HTTP/2
+ * streams: what grpc-js makes for each (a Writable, a chain of listeners, a
+ * copy of the metadata) was a third of the cost of an Exists from the memory
+ * cache. On the wire nothing changes: headers, statuses and texts are
+ * grpc-js's. What is not plain, such as a compressed message, goes to grpc-js
+ * with whatever was read of it.
+ */
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { Metadata, type sendUnaryData, status } from '@grpc/grpc-js';
+import type { ArrivedCall } from './calls-in-flight.js';
+import type { StreamHandler, StreamTaker } from './http2-server.js';
+
+/** What a handler of ours needs of a unary call. */
+export interface UnaryCall extends ArrivedCall {
+  readonly request: unknown;
+}
+
+/** A unary RPC as a service definition and its implementation give it. */
+export interface UnaryMethod {
+  readonly path: string;
+  requestDeserialize(message: Buffer): unknown;
+  responseSerialize(response: unknown): Buffer;
+  handle(call: UnaryCall, callback: sendUnaryData<unknown>): void;
+}
+
+/** gRPC's frame around a message: a byte that says whether it is compressed, and its length in four. */
+const prefixLength = 5;
+
+const timeoutGrammar = /^(\d{1,8})([HMSmun])$/;
+const unitMs: Readonly<Record<string, number>> = {
+  H: 3_600_000,
+  M: 60_000,
+  S: 1000,
+  m: 1,
+  u: 1e-3,
+  n: 1e-6,
+};
+
+// Beyond it Node's timers fire at once.
+const longestTimer = 2 ** 31 - 1;
+
+const plainHeaders = { ':status': 200, 'content-type': 'application/grpc+proto' };
+const answerHeaders = {
+  ...plainHeaders,
+  'grpc-accept-encoding': 'identity,deflate,gzip',
+  'grpc-encoding': 'identity',
+};
+const answerOptions = { waitForTrailers: true };
+const okTrailers = { 'grpc-status': status.OK, 'grpc-message': 'OK' };
+
+/** Takes the streams of these RPCs, unless they are not plain; messages are at most so many bytes. */
+export function unaryStreams(methods: readonly UnaryMethod[], maxMessageLength: number): StreamTaker {
+  const byPath = new Map(methods.map((method) => [method.path, method]));
+  return (stream, headers, handBack) => {
+    const method = byPath.get(headers[':path'] ?? '');
+    if (method === undefined || !isPlain(headers)) return false;
+    new UnaryStream(stream, headers, method, maxMessageLength, handBack);
+    return true;
+  };
+}
+
+function isPlain(headers: IncomingHttpHeaders): boolean {
+  const encoding = headers['grpc-encoding'];
+  const timeout = headers['grpc-timeout'];
+  return (
+    headers['content-type']?.startsWith('application/grpc') === true &&
+    (encoding === undefined || encoding === 'identity') &&
+    (timeout === undefined || (typeof timeout === 'string' && timeoutGrammar.test(timeout)))
+  );
+}
+
+class UnaryStream implements UnaryCall {
+  request: unknown;
+  readonly #stream: ServerHttp2Stream;
+  readonly #headers: IncomingHttpHeaders;
+  readonly #method: UnaryMethod;
+  readonly #maxMessageLength: number;
+  readonly #handBack: StreamHandler;
+  readonly #deadline: number;
+  readonly #timer: NodeJS.Timeout | undefined;
+  readonly #chunks: Buffer[] = [];
+  #received = 0;
+  #onCancelled: (() => void) | undefined;
+  #ended = false;
+
+  constructor(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    method: UnaryMethod,
+    maxMessageLength: number,
+    handBack: StreamHandler,
+  ) {
+    this.#stream = stream;
+    this.#headers = headers;
+    this.#method = method;
+    this.#maxMessageLength = maxMessageLength;
+    this.#handBack = handBack;
+    const timeout = timeoutOf(headers);
+    this.#deadline = timeout === Number.POSITIVE_INFINITY ? timeout : Date.now() + timeout;
+    this.#timer = timeout <= longestTimer ? setTimeout(this.#onDeadline, timeout) : undefined;
+    stream.on('data', this.#onData);
+    stream.on('end', this.#onEnd);
+    stream.on('error', ignore);
+    stream.on('close', this.#onClose);
+  }
+
+  get metadata(): HeaderValues {
+    return new HeaderValues(this.#headers);
+  }
+
+  getDeadline(): number {
+    return this.#deadline;
+  }
+
+  once(_cancelled: 'cancelled', listener: () => void): void {
+    this.#onCancelled = listener;
+  }
+
+  readonly #onData = (chunk: Buffer): void => {
+    this.#chunks.push(chunk);
+    this.#received += chunk.length;
+    const length = messageLength(this.#chunks[0]);
+    if (length > this.#maxMessageLength || this.#received > prefixLength + length) this.#leave();
+  };
+
+  readonly #onEnd = (): void => {
+    const [first] = this.#chunks;
+    if (this.#received === 0 || this.#received < prefixLength + messageLength(first)) {
+      const { path } = this.#method;
+      this.#end(status.UNIMPLEMENTED, `Received no request message for server streaming method ${path}`);
+      return;
+    }
+    const frame = this.#chunks.length === 1 && first !== undefined ? first : Buffer.concat(this.#chunks);
+    try {
+      this.request = this.#method.requestDeserialize(frame.subarray(prefixLength));
+    } catch {
+      this.#end(status.INTERNAL, 'Error deserializing request');
+      return;
+    }
+    this.#method.handle(this, this.#answer);
+  };
+
+  readonly #answer: sendUnaryData<unknown> = (error, response) => {
+    if (error !== null) {
+      const { code = status.UNKNOWN, details = '', metadata } = error;
+      this.#end(code, details, metadata instanceof Metadata ? metadata : undefined);
+      return;
+    }
+    if (!this.#mayEnd()) return;
+    const message = this.#method.responseSerialize(response);
+    const frame = Buffer.allocUnsafe(prefixLength + message.length);
+    frame[0] = 0;
+    frame.writeUInt32BE(message.length, 1);
+    frame.set(message, prefixLength);
+    this.#stream.respond(answerHeaders, answerOptions);
+    this.#stream.once('wantTrailers', sendOkTrailers);
+    this.#stream.end(frame);
+  };
+
+  /** Ends the call without a message. */
+  #end(code: status, details: string, metadata?: Metadata): void {
+    if (!this.#mayEnd()) return;
+    const trailers = { 'grpc-status': code, 'grpc-message': encodeURI(details), ...plainHeaders };
+    this.#stream.respond({ ...trailers, ...metadata?.toHttp2Headers() }, { endStream: true });
+  }
+
+  /** Whether the client is still there and has no answer. */
+  #mayEnd(): boolean {
+    if (this.#ended || this.#stream.destroyed || this.#stream.closed) return false;
+    this.#ended = true;
+    return true;
+  }
+
+  readonly #onDeadline = (): void => {
+    this.#end(status.DEADLINE_EXCEEDED, 'Deadline exceeded');
+    this.#onCancelled?.();
+  };
+
+  readonly #onClose = (): void => {
+    clearTimeout(this.#timer);
+    this.#onCancelled?.();
+  };
+
+  /** Leaves the call to grpc-js, as if nothing of it had been read. */
+  #leave(): void {
+    clearTimeout(this.#timer);
+    const stream = this.#stream;
+    stream.off('data', this.#onData);
+    stream.off('end', this.#onEnd);
+    stream.off('close', this.#onClose);
+    stream.pause();
+    stream.unshift(Buffer.concat(this.#chunks));
+    this.#handBack(stream, this.#headers);
+  }
+}
+
+/** A call's metadata, text values only, without a copy of what nobody asks for. */
+export class HeaderValues {
+  readonly #headers: IncomingHttpHeaders;
+
+  constructor(headers: IncomingHttpHeaders) {
+    this.#headers = headers;
+  }
+
+  get(key: string): string[] {
+    const value = this.#headers[key.toLowerCase()];
+    if (value === undefined) return [];
+    return typeof value === 'string' ? [value] : value;
+  }
+}
+
+/** Milliseconds that the client waits. */
+function timeoutOf(headers: IncomingHttpHeaders): number {
+  const text = headers['grpc-timeout'];
+  if (typeof text !== 'string') return Number.POSITIVE_INFINITY;
+  const [, count, unit = ''] = timeoutGrammar.exec(text) ?? [];
+  return Math.trunc(Number(count) * (unitMs[unit] ?? 1));
+}
+
+/** The length that the first bytes of a plain message give it; infinite for any other. */
+function messageLength(start: Buffer | undefined): number {
+  if (start === undefined || start.length < prefixLength || start[0] !== 0) return Number.POSITIVE_INFINITY;
+  return start.readUInt32BE(1);
+}
+
+/** An error is followed by the stream's end, which says all there is to say. */
+function ignore(): void {}
+
+function sendOkTrailers(this: ServerHttp2Stream): void {
+  this.sendTrailers(okTrailers);
+}
