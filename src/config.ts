@@ -33,7 +33,7 @@ export const options = {
   cache: option({
     placeholder: 'url',
     default: 'memory:',
-    help: 'the layer-info cache: memory: (?max=<entries>, 100000 unless said), redis://… or rediss://…',
+    help: 'the layer-info cache: memory: (?max=<entries>, 100000 unless said), redis://… or rediss://… (?near=<layers> holds so many in this process too, &near-ttl=<duration> for so long, 60s unless said)',
     schema: url(),
   }),
   storage: option({
