@@ -23,7 +23,7 @@ const { values } = parseArgs({
   options: {
     only: { type: 'string' },
     rounds: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '2' },
+    seconds: { type: 'string', default: '1' },
     minutes: { type: 'string', default: '15' },
     'no-build': { type: 'boolean', default: false },
     docs: { type: 'boolean', default: false },
@@ -35,7 +35,7 @@ const { values } = parseArgs({
 if (values.help) {
   console.log(
     [
-      'npm run bench -- [--only case,case] [--rounds 5] [--seconds 2] [--minutes 15] [--no-build] [--docs] [--out folder]',
+      'npm run bench -- [--only case,case] [--rounds 5] [--seconds 1] [--minutes 15] [--no-build] [--docs] [--out folder]',
       '',
       '--docs writes tables and plot into docs/performance.md and docs/performance.svg.',
       '',
@@ -49,7 +49,7 @@ const names = values.only?.split(',');
 const unknown = names?.filter((name) => !cases.some((one) => one.name === name)) ?? [];
 if (unknown.length > 0)
   fail(`no case ${unknown.join(', ')}; there are ${cases.map(({ name }) => name).join(', ')}`);
-const chosen = cases.filter(({ name }) => names === undefined || names.includes(name));
+const chosen = cases.filter(({ name, aside }) => names?.includes(name) ?? !aside);
 const rounds = positive('rounds');
 const seconds = positive('seconds');
 

@@ -14,6 +14,8 @@ export interface Subject {
   readonly unit: string;
   /** One round of about that many seconds; the one that warms up proves nothing. */
   readonly measure: (seconds: number, proven: boolean) => Promise<Sample>;
+  /** Of the round that is thrown away; 0 when the subject warms itself. */
+  readonly warmSeconds?: number;
 }
 
 /** An optimizing compiler needs tens of thousands of calls. */
@@ -22,15 +24,19 @@ const warmSeconds = 3;
 /** A round in which something else happened than it should measure is measured again, so often. */
 const attempts = 3;
 
-export async function interleaved(bench: Bench, subjects: readonly Subject[]): Promise<Series[]> {
-  const { rounds, seconds, say } = bench.options;
+export async function interleaved(
+  bench: Bench,
+  subjects: readonly Subject[],
+  rounds = bench.options.rounds,
+): Promise<Series[]> {
+  const { seconds, say } = bench.options;
   const samples = subjects.map((): Sample[] => []);
   for (let round = 0; round <= rounds; round++) {
     for (const [index, subject] of subjects.entries()) {
+      const warm = subject.warmSeconds ?? warmSeconds;
+      if (round === 0 && warm === 0) continue;
       const which = round === 0 ? 'warm-up' : `round ${round}/${rounds}`;
-      const sample = await attempted(bench, () =>
-        subject.measure(round === 0 ? warmSeconds : seconds, round > 0),
-      );
+      const sample = await attempted(bench, () => subject.measure(round === 0 ? warm : seconds, round > 0));
       const busy = sample.busy === undefined ? '' : `, ${Math.round(100 * sample.busy)} % of its core`;
       say(`  ${which}  ${subject.name}: ${formatted(sample.value)} ${subject.unit}${busy}`);
       if (round > 0) samples[index]?.push(sample);

@@ -14,6 +14,7 @@ export const calibration: Case = {
   name: 'calibration',
   title: 'The load generator against h2load',
   needs: ['h2load'],
+  aside: true,
   large: true,
   async run(bench) {
     if (!bench.options.available.has('h2load')) throw new Error('no h2load');

@@ -11,5 +11,7 @@ export interface Case {
   readonly needs: readonly Requirement[];
   /** Whether it fetches layers of 256 MiB. */
   readonly large?: boolean;
+  /** Runs only when it is named: it says nothing of the server. */
+  readonly aside?: boolean;
   run(bench: Bench): Promise<Report>;
 }
