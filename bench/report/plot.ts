@@ -1,24 +1,29 @@
-/** The ratios as a picture: a bar for each median, a line for its spread, a mark for what was asked. */
+/** What was asked for as a picture: a bar for each median, a line for its spread, a mark for what was asked. */
 import { formatted } from '../rounds.ts';
 import { meets, type Report, type Verdict } from '../series.ts';
 
 const rowHeight = 22;
-const left = 380;
-const width = 960;
+const left = 520;
+const width = 1100;
 const right = 110;
 const colours = { met: '#2f7d4f', missed: '#b3402e', plain: '#4a6fa5', ink: '#222', faint: '#888' };
 
 export function plot(reports: readonly Report[]): string {
-  const rows = reports.flatMap(({ title, verdicts }) => verdicts.map((verdict) => ({ title, verdict })));
+  const rows = reports.flatMap(({ title, verdicts }) =>
+    verdicts
+      .filter(({ bar, stretch }) => bar !== undefined || stretch !== undefined)
+      .map((verdict) => ({ title, verdict })),
+  );
   const height = rows.length * rowHeight + 50;
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"`,
     ' font-family="sans-serif" font-size="12">',
+    '<title>Each figure of the benchmark over what was asked of it</title>',
     `<rect width="${width}" height="${height}" fill="#fff"/>`,
     text(
       10,
       20,
-      'Each bar is a figure over its bar (the dashed line); behind it least and most of the rounds.',
+      'Medians against what was asked (dashed), with least and most of the rounds. Green meets it. (≤): shorter is better.',
     ),
     ...rows.map(({ title, verdict }, index) => row(title, verdict, 36 + index * rowHeight)),
     '</svg>\n',
@@ -27,15 +32,15 @@ export function plot(reports: readonly Report[]): string {
 
 function row(title: string, verdict: Verdict, top: number): string {
   const { spread, bar, stretch, unit, figure } = verdict;
-  // Rows have units of their own: each is drawn against what was asked of it, or against 1.
-  const asked = bar ?? stretch ?? (unit === '×' ? 1 : spread.median);
+  // Rows have units of their own: each is drawn against what was asked of it.
+  const asked = bar ?? stretch ?? spread.median;
   const scale = (width - left - right) / 2.2;
   const x = (value: number) => left + Math.min(2.2, value / asked) * scale;
   const met = meets(verdict, bar ?? stretch);
   const colour = met === undefined ? colours.plain : met ? colours.met : colours.missed;
   const middle = top + rowHeight / 2;
   return [
-    text(10, middle + 4, escaped(`${title}: ${figure}`)),
+    text(10, middle + 4, escaped(`${title}: ${figure}${verdict.atMost ? ' (≤)' : ''}`)),
     `<rect x="${left}" y="${top + 4}" width="${fixed(x(spread.median) - left)}" height="${rowHeight - 8}" fill="${colour}"/>`,
     `<line x1="${fixed(x(spread.least))}" x2="${fixed(x(spread.most))}" y1="${middle}" y2="${middle}" stroke="${colours.ink}"/>`,
     `<line x1="${fixed(x(asked))}" x2="${fixed(x(asked))}" y1="${top}" y2="${top + rowHeight}" stroke="${colours.faint}" stroke-dasharray="3 2"/>`,
