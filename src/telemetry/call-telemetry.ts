@@ -142,6 +142,7 @@ class Call implements ObservedCall {
   }
 
   #logLine(code: string, error: unknown, seconds: number): void {
+    const ids = this.#traceIds();
     this.#method.parts.log.info({
       rpc: this.#method.name,
       repository: this.repository,
@@ -150,7 +151,8 @@ class Call implements ObservedCall {
       reason: reasonOf(error),
       source: this.source,
       [this.#method.durationKey]: seconds,
-      ...this.#traceIds(),
+      trace_id: ids?.trace_id,
+      span_id: ids?.span_id,
     });
   }
 

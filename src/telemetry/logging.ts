@@ -6,7 +6,6 @@ import {
   type LoggerOptions,
   pino,
   stdSerializers,
-  stdTimeFunctions,
 } from 'pino';
 
 /** pino's levels, the most talkative first, and none. */
@@ -45,7 +44,14 @@ export async function openLogAt(fd: number, level: LogLevel, terminal: boolean):
   const stream = destination({ dest: fd, sync: false, minLength: 1, maxLength: maxWaiting });
   // A full disk must not end the service; what waits is written once there is room.
   stream.on('error', () => undefined);
-  return { log: pino(logOptions(level), stream), flush: () => flushed(stream) };
+  const lines = new TurnLines(stream);
+  return {
+    log: pino(logOptions(level), lines),
+    flush: () => {
+      lines.pass();
+      return flushed(stream);
+    },
+  };
 }
 
 /** A log into a stream of the caller's own, written as the line is logged. */
@@ -57,7 +63,7 @@ function logOptions(level: LogLevel): LoggerOptions {
   return {
     level,
     base: null,
-    timestamp: stdTimeFunctions.isoTime,
+    timestamp: lineTimes(),
     formatters: { level: (label) => ({ level: label }) },
     serializers: { err: describeError },
   };
@@ -88,4 +94,52 @@ function flushed(stream: ReturnType<typeof destination>): Promise<boolean> {
       resolve(true);
     });
   });
+}
+
+/** Characters that are passed on without waiting for the end of the turn. */
+const enough = 16_000;
+
+/**
+ * Passes the lines of one turn of the event loop on together: below, a line by
+ * itself costs a look at all that still waits there, which was a third of the
+ * cost of an access log line.
+ */
+export class TurnLines implements DestinationStream {
+  readonly #destination: DestinationStream;
+  #lines = '';
+
+  constructor(destination: DestinationStream) {
+    this.#destination = destination;
+  }
+
+  write(line: string): void {
+    if (this.#lines === '') setImmediate(this.pass);
+    this.#lines += line;
+    if (this.#lines.length > enough) this.pass();
+  }
+
+  /** Passes on what waits. */
+  readonly pass = (): void => {
+    const lines = this.#lines;
+    this.#lines = '';
+    if (lines !== '') this.#destination.write(lines);
+  };
+}
+
+/**
+ * The time of a log line, as pino's `isoTime` writes it. Writing a date is a
+ * fifth of the cost of an access log line, and a busy server logs many in one
+ * millisecond: the last one written is kept.
+ */
+export function lineTimes(): () => string {
+  let at = Number.NaN;
+  let written = '';
+  return () => {
+    const now = Date.now();
+    if (now !== at) {
+      at = now;
+      written = `,"time":"${new Date(now).toISOString()}"`;
+    }
+    return written;
+  };
 }
