@@ -5,6 +5,8 @@ import { BufferPool } from './buffer-pool.js';
 import { ServerCutError } from './call-aborts.js';
 import type { CallObserver } from './call-observer.js';
 import { CallsInFlight } from './calls-in-flight.js';
+import { encodeExists } from './exists-answer.js';
+import { readFindMissing } from './find-missing-request.js';
 import { type Handlers, handlers, type LayerInfo, type Layers } from './handlers.js';
 import { Health } from './health.js';
 import { takeStreams } from './http2-server.js';
@@ -46,6 +48,15 @@ export interface RpcServerParts {
 /** The service's full name, as health and reflection know it. */
 export const serviceName = 'layercache.v1.LayerCacheService';
 
+/** The generated definition, save for the messages that it pays to read or write by hand. */
+const definition = {
+  ...LayerCacheServiceService,
+  exists: { ...LayerCacheServiceService.exists, responseSerialize: encodeExists },
+  findMissing: { ...LayerCacheServiceService.findMissing, requestDeserialize: readFindMissing },
+  // Its messages come encoded.
+  fetch: { ...LayerCacheServiceService.fetch, responseSerialize: (message: Buffer) => message },
+};
+
 const maxReceivedMessage = 1 << 20;
 const maxSentMessage = 4 << 20;
 
@@ -84,9 +95,7 @@ export class RpcServer {
       stallWatch,
       chunkSize: settings.chunkSize,
     });
-    // Fetch's messages come encoded.
-    const fetch = { ...LayerCacheServiceService.fetch, responseSerialize: (message: Buffer) => message };
-    this.#server.addService({ ...LayerCacheServiceService, fetch }, implementation);
+    this.#server.addService(definition, implementation);
     this.#health.addToServer(this.#server);
     addReflection(this.#server, [serviceName, 'grpc.health.v1.Health']);
     const injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
@@ -158,10 +167,10 @@ function serverOptions(settings: RpcServerSettings): ServerOptions {
 
 /** Our unary RPCs, as their definition and their handlers give them. */
 function unaryMethods(implementation: Handlers): UnaryMethod[] {
-  return Object.entries(LayerCacheServiceService).flatMap(([name, definition]) => {
-    if (definition.responseStream) return [];
+  return Object.entries(definition).flatMap(([name, method]) => {
+    if (method.responseStream) return [];
     // The generated definition does not tie the types of a method to its name.
-    const { path, requestDeserialize, responseSerialize } = definition as MethodDefinition<unknown, unknown>;
+    const { path, requestDeserialize, responseSerialize } = method as MethodDefinition<unknown, unknown>;
     const handle = implementation[name as keyof Handlers] as UnaryMethod['handle'];
     return { path, requestDeserialize, responseSerialize, handle };
   });
