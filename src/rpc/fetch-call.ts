@@ -10,9 +10,13 @@ import { LentBuffers } from './lent-buffers.js';
 import type { RunningCall } from './running-call.js';
 import type { StallWatch } from './stall-watch.js';
 import { statusOf } from './status.js';
+import { WriteTurns } from './write-turns.js';
 
 /** The most bytes of closed streams that a connection may still have to send. */
 const maxLentBytes = 64 << 20;
+
+/** Bytes that all streams may write in one turn of the event loop: half a millisecond or so. */
+const turnBytes = 512 << 10;
 
 /** What Fetch does: it opens a layer and sends it to its end; what it throws becomes the status. */
 export type FetchWork = (request: FetchRequest, call: RunningCall, stream: FetchStream) => Promise<void>;
@@ -24,7 +28,7 @@ export function fetchCall(
   stallWatch: StallWatch,
   work: FetchWork,
 ): handleServerStreamingCall<FetchRequest, Buffer> {
-  const parts = { pool, stallWatch, lent: new LentBuffers(maxLentBytes) };
+  const parts = { pool, stallWatch, lent: new LentBuffers(maxLentBytes), turns: new WriteTurns(turnBytes) };
   return async (grpcCall) => {
     const call = calls.begin('Fetch', grpcCall);
     const stream = new FetchStream(grpcCall, call, parts);

@@ -16,9 +16,14 @@ import type { LentBuffers } from './lent-buffers.js';
 import type { RunningCall } from './running-call.js';
 import type { StallWatch, WatchedStream } from './stall-watch.js';
 import { wireSource } from './wire-source.js';
+import type { WriteTurns } from './write-turns.js';
 
-/** A stream that has sent this many times its buffer's size gets one of twice that size. */
+/** A stream that has sent this many times its buffer's size gets one of twice that size, */
 const growthFactor = 32;
+
+/** and one larger than this only once it has sent that much: clients that stall have taken 4 MiB and more. */
+const heldByMany = 256 << 10;
+const sentByFew = 16 << 20;
 
 /** The size that every stream's buffer starts with, in bytes. */
 const firstBuffer = 64 << 10;
@@ -28,6 +33,7 @@ export interface FetchParts {
   readonly pool: BufferPool;
   readonly lent: LentBuffers;
   readonly stallWatch: StallWatch;
+  readonly turns: WriteTurns;
 }
 
 export class FetchStream {
@@ -36,6 +42,7 @@ export class FetchStream {
   readonly #pool: BufferPool;
   readonly #lent: LentBuffers;
   readonly #stallWatch: StallWatch;
+  readonly #turns: WriteTurns;
   readonly #watched: WatchedStream;
   /** The stream's buffer while it is nobody else's: not the reader's, not the transport's. */
   #buffer: Buffer | undefined;
@@ -50,6 +57,7 @@ export class FetchStream {
     this.#pool = parts.pool;
     this.#lent = parts.lent;
     this.#stallWatch = parts.stallWatch;
+    this.#turns = parts.turns;
     this.#watched = parts.stallWatch.watch(this.#onStall);
   }
 
@@ -68,6 +76,7 @@ export class FetchStream {
         if (this.#call.abortReason !== undefined) throw this.#call.abortReason;
         const into = this.#bufferFor(sent, chunkSize, layer.promised);
         const count = await this.#fill(into, Math.min(chunkSize, layer.promised - sent), layer);
+        await this.#turns.take(count);
         let start = count === 0 ? headroom : frameChunk(into, count);
         if (sink === undefined) {
           start = frameHeader(into, start, described(layer));
@@ -104,7 +113,8 @@ export class FetchStream {
     this.#buffer = undefined;
     if (held === undefined) return this.#pool.take(Math.min(firstBuffer, chunkSize));
     const size = held.length - headroom;
-    if (size >= chunkSize || sent < size * growthFactor || promised - sent <= size) return held;
+    const growAt = size < heldByMany ? size * growthFactor : Math.max(size * growthFactor, sentByFew);
+    if (size >= chunkSize || sent < growAt || promised - sent <= size) return held;
     this.#pool.give(held);
     return this.#pool.take(size * 2);
   }

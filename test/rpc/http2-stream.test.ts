@@ -9,6 +9,7 @@ import { FetchStream } from '../../src/rpc/fetch-stream.js';
 import { resetForStalling } from '../../src/rpc/http2-stream.js';
 import { LentBuffers } from '../../src/rpc/lent-buffers.js';
 import { StallWatch } from '../../src/rpc/stall-watch.js';
+import { WriteTurns } from '../../src/rpc/write-turns.js';
 import { RecordedCalls } from './recorded-calls.js';
 import { ScriptedLayer } from './scripted-layers.js';
 
@@ -47,6 +48,7 @@ it('rule 17: without the private part a stalled stream ends by its status, and l
     pool,
     lent: new LentBuffers(1 << 20),
     stallWatch: new StallWatch(20),
+    turns: new WriteTurns(1 << 20),
   });
   const layer = new ScriptedLayer(randomBytes(300_000));
   const told = once(grpcCall, 'error');
