@@ -7,6 +7,7 @@ import type { CallsInFlight } from './calls-in-flight.js';
 import { FetchStream } from './fetch-stream.js';
 import { resetForCutting } from './http2-stream.js';
 import { LentBuffers } from './lent-buffers.js';
+import { QuietCollection } from './quiet-collection.js';
 import type { RunningCall } from './running-call.js';
 import type { StallWatch } from './stall-watch.js';
 import { statusOf } from './status.js';
@@ -29,8 +30,10 @@ export function fetchCall(
   work: FetchWork,
 ): handleServerStreamingCall<FetchRequest, Buffer> {
   const parts = { pool, stallWatch, lent: new LentBuffers(maxLentBytes), turns: new WriteTurns(turnBytes) };
+  const leftovers = new QuietCollection();
   return async (grpcCall) => {
     const call = calls.begin('Fetch', grpcCall);
+    leftovers.began();
     const stream = new FetchStream(grpcCall, call, parts);
     grpcCall.once('cancelled', () => stream.over());
     call.armDeadline();
@@ -45,5 +48,6 @@ export function fetchCall(
       call.answer(...recordOf(error, sent, call));
     }
     stream.settle();
+    leftovers.over();
   };
 }
