@@ -4,7 +4,6 @@
  */
 import { Command, CommanderError } from 'commander';
 import {
-  type Address,
   type Config,
   ConfigError,
   environmentName,
@@ -14,6 +13,7 @@ import {
   resolveConfig,
   resolveOption,
 } from './config.js';
+import type { Address } from './option-values.js';
 
 /** What the command line asks for. */
 export type Invocation =

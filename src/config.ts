@@ -2,12 +2,8 @@
  * Every option of the server, declared once: the command line, the
  * environment, validation, `--help` and the README's table all come from here.
  */
-import { z } from 'zod';
-
-const second = 1000;
-const day = 24 * 60 * 60 * second;
-const kib = 1024;
-const mib = 1024 * kib;
+import type { z } from 'zod';
+import { address, day, duration, kib, mib, oneOf, size, url } from './option-values.js';
 
 /** A value that does not fit its option; `message` is one line for the operator. */
 export class ConfigError extends Error {
@@ -115,12 +111,6 @@ export type OptionName = keyof typeof options;
 /** Validated values by option name; durations are milliseconds, sizes bytes. */
 export type Config = { readonly [K in OptionName]: z.output<(typeof options)[K]['schema']> };
 
-/** Where to listen; an IPv6 host comes without its brackets. */
-export interface Address {
-  readonly host: string;
-  readonly port: number;
-}
-
 /** The names of all options, in the order of the schema. */
 export const optionNames = Object.keys(options) as readonly OptionName[];
 
@@ -172,69 +162,4 @@ export function optionsTable(): string {
       return `| \`${flag}\` | \`${environmentName(name)}\` | \`${fallback}\` | ${prose(help)} |`;
     }),
   ].join('\n');
-}
-
-/** `host:port`, with brackets around an IPv6 host. */
-export function formatAddress({ host, port }: Address): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
-function parsed<T>(parse: (text: string) => T | undefined, problem: string): z.ZodType<T, string> {
-  return z.string().transform((text, context) => {
-    const value = parse(text);
-    if (value !== undefined) return value;
-    context.addIssue(problem);
-    return z.NEVER;
-  });
-}
-
-// Which schemes there are is known where they are opened; here only that it is
-// a URL at all, so that the message can name the option.
-function url(): z.ZodType<string, string> {
-  return parsed(
-    (text) => (/^[a-z][a-z0-9+.-]*:/.test(text) ? text : undefined),
-    'must be a URL such as memory: or file:///var/lib/registry',
-  );
-}
-
-function address(): z.ZodType<Address, string> {
-  return parsed((text) => {
-    const match = /^(?:\[(?<v6>[0-9a-fA-F:.]+)\]|(?<name>[A-Za-z0-9._-]+)):(?<port>\d{1,5})$/.exec(text);
-    const host = match?.groups?.['v6'] ?? match?.groups?.['name'];
-    const port = Number(match?.groups?.['port']);
-    return host !== undefined && port <= 65_535 ? { host, port } : undefined;
-  }, 'must be host:port with a port from 0 to 65535, such as 127.0.0.1:50051 or [::1]:50051');
-}
-
-/** Milliseconds. */
-function duration(min: number, max: number): z.ZodType<number, string> {
-  const units = { ms: 1, s: second, m: 60 * second, h: 3600 * second };
-  return quantity(units, min, max, `must be a duration such as 250ms, 5s or 2m, from ${min}ms to 24h`);
-}
-
-/** Bytes. */
-function size(min: number, max: number): z.ZodType<number, string> {
-  const range = `from ${min / kib}KiB to ${max / mib}MiB`;
-  return quantity({ B: 1, KiB: kib, MiB: mib }, min, max, `must be a size such as 256KiB, ${range}`);
-}
-
-function quantity(
-  units: Readonly<Record<string, number>>,
-  min: number,
-  max: number,
-  problem: string,
-): z.ZodType<number, string> {
-  return parsed((text) => {
-    const [, amount, unit = ''] = /^(\d{1,9})([A-Za-z]+)$/.exec(text) ?? [];
-    // Nothing is nothing in any unit.
-    if (text === '0' && min === 0) return 0;
-    const factor = Object.hasOwn(units, unit) ? units[unit] : undefined;
-    if (factor === undefined) return undefined;
-    const value = Number(amount) * factor;
-    return value >= min && value <= max ? value : undefined;
-  }, problem);
-}
-
-function oneOf<const T extends string>(...values: readonly T[]): z.ZodType<T, string> {
-  return parsed((text) => values.find((value) => value === text), `must be one of ${values.join(', ')}`);
 }

@@ -1,5 +1,5 @@
 /** The `health` command: asks a running server whether it is ready. */
-import { type Address, formatAddress } from './config.js';
+import { type Address, formatAddress } from './option-values.js';
 
 /** Milliseconds; a probe that takes longer has its answer. */
 const patience = 3000;

@@ -3,13 +3,13 @@ import { describe, expect, it } from 'vitest';
 import {
   ConfigError,
   environmentName,
-  formatAddress,
   type OptionName,
   optionNames,
   options,
   resolveConfig,
   resolveOption,
 } from '../../src/config.js';
+import { formatAddress } from '../../src/option-values.js';
 
 function problem(name: OptionName, given: string | undefined, environment: NodeJS.ProcessEnv = {}): string {
   try {
