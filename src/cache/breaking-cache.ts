@@ -11,6 +11,7 @@ import {
   circuitBreaker,
   ExponentialBackoff,
   handleWhen,
+  isBrokenCircuitError,
 } from 'cockatiel';
 import { type CachedLayer, CacheError, CacheKeyError, type LayerInfoCache } from './layer-info-cache.js';
 import type { LayerMeta } from './layer-meta.js';
@@ -86,6 +87,8 @@ class Circuit {
   closed = true;
   readonly #policy: CircuitBreakerPolicy;
   #failed = false;
+  /** What every refusal tells: in the log it stands for the failures that it spares. */
+  #lastFailure: unknown;
 
   constructor() {
     this.#policy = circuitBreaker(handleWhen(isOutage), {
@@ -106,11 +109,13 @@ class Circuit {
   /** Asks if it is time to, else fails at once. */
   async look<T>(question: () => Promise<T>): Promise<T> {
     // The library would have it wait for the look that is under way.
-    if (this.#policy.state === CircuitState.HalfOpen) throw new CacheError(notAsked);
+    if (this.#policy.state === CircuitState.HalfOpen) throw this.#refusal();
     try {
       return await this.#policy.execute(question);
     } catch (error) {
-      throw error instanceof CacheError ? error : new CacheError(notAsked, { cause: error });
+      if (isBrokenCircuitError(error)) throw this.#refusal();
+      if (isOutage(error)) this.#lastFailure = error;
+      throw error;
     }
   }
 
@@ -130,10 +135,15 @@ class Circuit {
       return;
     }
     this.#failed = true;
+    this.#lastFailure = error;
     this.#tell(() => {
       throw error;
     });
   };
+
+  #refusal(): CacheError {
+    return new CacheError(notAsked, { cause: this.#lastFailure });
+  }
 
   /** What was asked before it broke says nothing once it is broken: only looks do. */
   #tell(outcome: () => void): void {

@@ -35,6 +35,16 @@ describe('BreakingCache', () => {
     expect(inner.count('contains')).toBe(5);
   });
 
+  it('tells of each operation that it spares why: what the cache last failed with', async () => {
+    inner.failures.set('contains', new CacheError('refused, says the test'));
+    await fail(read, 5);
+    await expect(read()).rejects.toMatchObject({ cause: { message: 'refused, says the test' } });
+    vi.advanceTimersByTime(1000);
+    inner.failures.set('contains', new CacheError('down, says the test'));
+    await expect(read()).rejects.toThrow('down, says the test');
+    await expect(read()).rejects.toMatchObject({ cause: { message: 'down, says the test' } });
+  });
+
   it('counts failures in a row only: an answer between them starts anew', async () => {
     inner.down = true;
     await fail(read, 4);

@@ -1,6 +1,7 @@
 /**
  * Stands between a client and a server on the loopback: each connection can be
- * held (nothing passes, nobody is told), and new ones led to another server.
+ * held (nothing passes, nobody is told), slowed, cut in the middle of a reply,
+ * and new ones led to another server.
  */
 import { once } from 'node:events';
 import { createConnection, createServer, type Server, type Socket } from 'node:net';
@@ -10,6 +11,8 @@ export class ProxiedConnection {
   heard = '';
   readonly #client: Socket;
   readonly #upstream: Socket;
+  #delayMs: number | undefined;
+  #lastReplyAt = 0;
 
   constructor(client: Socket, upstream: Socket) {
     this.#client = client;
@@ -38,6 +41,38 @@ export class ProxiedConnection {
     this.#upstream.pipe(this.#client);
   }
 
+  /** What the server says comes so many milliseconds late from now on, in its order. */
+  delayReplies(ms: number): void {
+    if (this.#delayMs === undefined) {
+      this.holdReplies();
+      this.#upstream.on('data', (chunk: Buffer) => this.#replyLate(chunk)).resume();
+    }
+    this.#delayMs = ms;
+  }
+
+  /** Of the next reply the client gets the first half, and the connection ends. */
+  cutNextReply(): void {
+    this.holdReplies();
+    this.#upstream
+      .once('data', (chunk: Buffer) => {
+        this.#client.end(chunk.subarray(0, chunk.length >> 1));
+        this.#upstream.destroy();
+      })
+      .resume();
+  }
+
+  /** Neither side hears the other any more, and neither is told: a cable that was cut. */
+  freeze(): void {
+    this.holdReplies();
+    this.#client.unpipe(this.#upstream).resume();
+  }
+
+  #replyLate(chunk: Buffer): void {
+    const now = performance.now();
+    this.#lastReplyAt = Math.max(this.#lastReplyAt, now + (this.#delayMs ?? 0));
+    setTimeout(() => this.#client.write(chunk), this.#lastReplyAt - now);
+  }
+
   destroy(): void {
     this.#client.destroy();
     this.#upstream.destroy();
@@ -49,12 +84,16 @@ export class TcpProxy {
   target: number;
   /** All so far, in order. */
   readonly connections: ProxiedConnection[] = [];
+  /** Told of each new one before anything passes. */
+  onConnection: (connection: ProxiedConnection) => void = () => {};
   readonly #server: Server;
 
   private constructor(target: number) {
     this.target = target;
     this.#server = createServer((client) => {
-      this.connections.push(new ProxiedConnection(client, createConnection(this.target, '127.0.0.1')));
+      const connection = new ProxiedConnection(client, createConnection(this.target, '127.0.0.1'));
+      this.connections.push(connection);
+      this.onConnection(connection);
     });
   }
 

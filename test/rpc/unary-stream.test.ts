@@ -1,113 +1,37 @@
-import { once } from 'node:events';
-import { type ClientHttp2Stream, connect, type IncomingHttpHeaders } from 'node:http2';
-import { type AddressInfo, createServer } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import { Metadata, Server, ServerCredentials, type sendUnaryData, status } from '@grpc/grpc-js';
+import { Metadata } from '@grpc/grpc-js';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type StreamTaker, takeStreams } from '../../src/rpc/http2-server.js';
-import { HeaderValues, type UnaryCall, type UnaryMethod, unaryStreams } from '../../src/rpc/unary-stream.js';
+import { HeaderValues } from '../../src/rpc/unary-stream.js';
+import {
+  type Asked,
+  connectTo,
+  frame,
+  maxMessageLength,
+  ReversingServer,
+  takesReversals,
+  wireAnswer,
+} from '../parts/reversing-server.js';
 
-const path = '/test.Texts/Reverse';
-const maxMessageLength = 100_000;
+type Call = Omit<Asked, 'gapMs'>;
 
-/** Answers the text backwards; some texts ask for something else. */
-const method: UnaryMethod = {
-  path,
-  requestDeserialize: (message) => {
-    if (message[0] === 0xff) throw new Error('no text');
-    return { text: message.toString() };
-  },
-  responseSerialize: (response) => Buffer.from(String(response)),
-  handle: ({ request }: UnaryCall, callback: sendUnaryData<unknown>) => {
-    const { text } = request as { text: string };
-    if (text === 'never') return;
-    if (text !== 'fail') return callback(null, [...text].reverse().join(''));
-    const metadata = new Metadata();
-    metadata.set('details-bin', Buffer.from([0, 1, 2, 0xff]));
-    metadata.set('hint', 'a text');
-    callback({ code: status.NOT_FOUND, details: 'not there, 100 % sure – really', metadata });
-  },
-};
-
-const ours = unaryStreams([method], maxMessageLength);
-
-/** A server with that one RPC, whose streams are offered to `take`. */
+/** The URL of a server, gone when the test ends. */
 async function start(take: StreamTaker | undefined): Promise<string> {
-  const server = new Server({ 'grpc.max_receive_message_length': maxMessageLength });
-  const { requestDeserialize, responseSerialize, handle } = method;
-  server.addService(
-    {
-      reverse: {
-        path,
-        requestStream: false,
-        responseStream: false,
-        requestSerialize: (value: string) => Buffer.from(value),
-        requestDeserialize,
-        responseSerialize,
-        responseDeserialize: (bytes: Buffer) => bytes.toString(),
-      },
-    },
-    { reverse: handle },
-  );
-  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
-  if (take !== undefined) expect(takeStreams(server, take)).toBe(true);
-  const listener = createServer((socket) => injector.injectConnection(socket)).listen(0, '127.0.0.1');
-  onTestFinished(() => {
-    server.forceShutdown();
-    listener.close();
-  });
-  await once(listener, 'listening');
-  return `http://127.0.0.1:${(listener.address() as AddressInfo).port}`;
+  const server = await ReversingServer.start(take);
+  onTestFinished(() => server.stop());
+  return server.url;
 }
 
-interface Asked {
-  readonly headers?: Record<string, string>;
-  /** Written one after the other, each once the one before is on its way. */
-  readonly writes: readonly Buffer[];
-  /** Ends the request only when the answer has ended. */
-  readonly open?: boolean;
-}
-
-/** All that came back, save the date. */
-async function answer(url: string, { headers, writes, open }: Asked): Promise<unknown> {
-  const session = connect(url);
-  session.on('error', () => {});
+/** All that came back on a connection of its own. */
+async function answer(url: string, asked: Call): Promise<unknown> {
+  const session = connectTo(url);
   onTestFinished(() => session.destroy());
-  const stream: ClientHttp2Stream = session.request({
-    ':method': 'POST',
-    ':path': path,
-    'content-type': 'application/grpc',
-    te: 'trailers',
-    ...headers,
-  });
-  const heads: IncomingHttpHeaders[] = [];
-  const chunks: Buffer[] = [];
-  stream.on('response', (head) => heads.push(head));
-  stream.on('trailers', (head) => heads.push(head));
-  stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-  stream.on('error', () => {});
-  const closed = once(stream, 'close');
-  for (const [index, bytes] of writes.entries()) {
-    if (index > 0) await new Promise((resolve) => setTimeout(resolve, 20));
-    stream.write(bytes);
-  }
-  if (open === true) await once(stream, 'end');
-  stream.end();
-  await closed;
-  const undated = heads.map(({ date: _, ...head }) => ({ ...head }));
-  return { heads: undated, data: Buffer.concat(chunks).toString('latin1'), code: stream.rstCode };
-}
-
-function frame(message: string | Buffer, compressed = 0): Buffer {
-  const bytes = Buffer.from(message);
-  const head = Buffer.from([compressed, 0, 0, 0, 0]);
-  head.writeUInt32BE(bytes.length, 1);
-  return Buffer.concat([head, bytes]);
+  return await wireAnswer(session, { ...asked, gapMs: 20 });
 }
 
 const hello = frame('hello');
-const cases: Record<string, Asked> = {
+const cases: Record<string, Call> = {
   'a message': { writes: [hello] },
   'an empty message': { writes: [frame('')] },
   'a message of many frames': { writes: [frame('layer '.repeat(16_000))] },
@@ -150,7 +74,7 @@ const cases: Record<string, Asked> = {
 
 describe('on the wire a call is what grpc-js makes of it:', () => {
   it.each(Object.entries(cases))('%s', async (_what, asked) => {
-    const [own, theirs] = await Promise.all([start(ours), start(undefined)]);
+    const [own, theirs] = await Promise.all([start(takesReversals), start(undefined)]);
     expect(await answer(own, asked)).toEqual(await answer(theirs, asked));
   });
 });
@@ -158,7 +82,7 @@ describe('on the wire a call is what grpc-js makes of it:', () => {
 it('takes what is plain, and hands the rest back', async () => {
   const taken: boolean[] = [];
   const url = await start((stream, headers, handBack) => {
-    const took = ours(stream, headers, (...given) => {
+    const took = takesReversals(stream, headers, (...given) => {
       taken.push(false);
       handBack(...given);
     });
@@ -172,7 +96,7 @@ it('takes what is plain, and hands the rest back', async () => {
 });
 
 it('a deadline beyond what a timer can wait for does not end the call', async () => {
-  const url = await start(ours);
+  const url = await start(takesReversals);
   const asked = { headers: { 'grpc-timeout': '99999999H' }, writes: [hello] };
   expect(await answer(url, asked)).toMatchObject({ data: frame('olleh').toString('latin1') });
 });

@@ -1,0 +1,36 @@
+/**
+ * `npm run fuzz`: so many generated inputs over everything that reads what strangers wrote.
+ * `-- --help` says what can be chosen.
+ */
+import { randomInt } from 'node:crypto';
+import { parseArgs } from 'node:util';
+import { allTargets, fuzz } from './fuzz.ts';
+
+const { values } = parseArgs({
+  options: {
+    runs: { type: 'string', default: '1000000' },
+    seed: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+if (values.help) {
+  console.log('npm run fuzz -- [--runs 1000000] [--seed <whole number>]');
+  process.exit(0);
+}
+
+const runs = Number(values.runs);
+const seed = values.seed === undefined ? randomInt(2 ** 31) : Number(values.seed);
+if (!Number.isSafeInteger(runs) || runs < 1 || !Number.isSafeInteger(seed)) {
+  console.error('--runs is a whole number from 1, --seed a whole number');
+  process.exit(2);
+}
+
+console.log(`fuzz: ${runs} inputs, seed ${seed}`);
+const { tried, failures } = await fuzz(allTargets, runs, seed, (line) => console.log(line));
+console.log(
+  failures === 0
+    ? `fuzz: ${tried} inputs, seed ${seed}: nothing thrown but typed errors, and no two readers disagreed`
+    : `fuzz: ${tried} inputs, seed ${seed}: ${failures} targets FAILED`,
+);
+process.exitCode = failures === 0 ? 0 : 1;
