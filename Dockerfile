@@ -5,7 +5,7 @@ WORKDIR /app
 # First what changes rarely, so that the layer with the dependencies is reused.
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci
-COPY buf.yaml buf.gen.yaml tsconfig.json tsconfig.build.json ./
+COPY buf.yaml buf.gen.yaml rolldown.config.ts tsconfig.json tsconfig.build.json ./
 COPY proto proto
 COPY src src
 RUN npm run build

@@ -22,7 +22,7 @@ if (!(Number(process.env.UV_THREADPOOL_SIZE) >= threads)) process.env.UV_THREADP
 
 const path = require('node:path');
 const root = path.dirname(__dirname);
-const main = path.join(root, 'dist', 'main.js');
+const main = path.join(root, 'dist', 'layercache.js');
 
 if (require('node:fs').existsSync(main)) {
   import(require('node:url').pathToFileURL(main).href).then(({ main }) => main(process.argv.slice(2)));

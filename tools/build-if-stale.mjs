@@ -6,10 +6,18 @@ import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '..');
-const sources = ['src', 'proto', 'package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'buf.gen.yaml'];
+const sources = [
+  'src',
+  'proto',
+  'package-lock.json',
+  'tsconfig.json',
+  'tsconfig.build.json',
+  'buf.gen.yaml',
+  'rolldown.config.ts',
+];
 
-// The compiler writes main.js whether or not it changed.
-const product = join(root, 'dist', 'main.js');
+// The last thing that a build writes, whether or not it changed.
+const product = join(root, 'dist', 'layercache.js');
 const built = existsSync(product) ? statSync(product).mtimeMs : 0;
 
 function isNewer(path) {

@@ -7,10 +7,16 @@ import type { Calls } from '../requests.ts';
 import type { Series } from '../series.ts';
 import type { Case } from './case.ts';
 
+interface CallFrame {
+  readonly functionName: string;
+  readonly url: string;
+  readonly lineNumber: number;
+}
+
 interface CpuProfile {
   readonly nodes: readonly {
     readonly id: number;
-    readonly callFrame: { readonly functionName: string; readonly url: string };
+    readonly callFrame: CallFrame;
   }[];
   readonly samples: readonly number[];
   readonly timeDeltas: readonly number[];
@@ -63,7 +69,8 @@ async function shares(
   );
   const [main] = profiles.sort((a, b) => b.samples.length - a.samples.length);
   if (main === undefined) throw new Error('no profile was written');
-  const groups = new Map(main.nodes.map(({ id, callFrame }) => [id, groupOf(callFrame)]));
+  const regions = new Regions();
+  const groups = new Map(main.nodes.map(({ id, callFrame }) => [id, groupOf(callFrame, regions)]));
   const times = new Map<string, number>();
   main.samples.forEach((id, index) => {
     const group = groups.get(id) ?? '';
@@ -85,12 +92,32 @@ async function shares(
 }
 
 /** A package, a room of ours, a part of Node, or what the profiler says in parentheses. */
-function groupOf({ functionName, url }: { functionName: string; url: string }): string {
-  const [, library] = /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(url) ?? [];
+function groupOf({ functionName, url, lineNumber }: CallFrame, regions: Regions): string {
+  const path = url.startsWith('file:') ? regions.moduleAt(url, lineNumber) : url;
+  const [, library] = /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path) ?? [];
   if (library !== undefined) return library.startsWith('@opentelemetry/') ? 'OpenTelemetry' : library;
-  const [, room] = /\/dist\/([^/]+)\//.exec(url) ?? [];
+  const [, room] = /\bdist\/([^/]+)\//.exec(path) ?? [];
   if (room !== undefined) return `src/${room}`;
-  const [, internal] = /^node:(?:internal\/)?([\w]+)/.exec(url) ?? [];
+  const [, internal] = /^node:(?:internal\/)?([\w]+)/.exec(path) ?? [];
   if (internal !== undefined) return `node:${internal}`;
   return functionName.startsWith('(') ? functionName : 'native code';
+}
+
+/** The bundle's files say at which line each module begins. */
+class Regions {
+  readonly #files = new Map<string, readonly (readonly [line: number, module: string])[]>();
+
+  /** The module of which a line of the file (from 0 on) is part; the file itself where it does not say. */
+  moduleAt(url: string, line: number): string {
+    let regions = this.#files.get(url);
+    if (regions === undefined) {
+      const lines = readFileSync(new URL(url), 'utf8').split('\n');
+      regions = lines.flatMap((text, at) => {
+        const [, module] = /^\s*\/\/ ((?:dist|node_modules)\/\S+)$/.exec(text) ?? [];
+        return module === undefined ? [] : [[at, module] as const];
+      });
+      this.#files.set(url, regions);
+    }
+    return regions.findLast(([at]) => at <= line)?.[1] ?? url;
+  }
 }

@@ -26,7 +26,8 @@ interface Condemnation extends BlobStat {
  * is not written, until a whole reading of the blob has hashed right.
  */
 export class Verdicts {
-  readonly #verified = new LRUCache<Digest, BlobStat>({ max: maxVerified });
+  /** Made with the first: it takes its space at once, which was a tenth of the start. */
+  #verified: LRUCache<Digest, BlobStat> | undefined;
   readonly #corrupt = new LRUCache<Digest, Condemnation>({ max: maxSuspects });
   readonly #disputed = new LRUCache<Digest, number>({ max: maxSuspects });
 
@@ -37,7 +38,7 @@ export class Verdicts {
   }
 
   isVerified(digest: Digest, blob: BlobStat): boolean {
-    const known = this.#verified.get(digest);
+    const known = this.#verified?.get(digest);
     return known !== undefined && isSame(known, blob);
   }
 
@@ -65,6 +66,7 @@ export class Verdicts {
    * were opened is settled; what came up later is about other bytes.
    */
   acquit(digest: Digest, { size, version }: BlobStat, openedAt: number): void {
+    this.#verified ??= new LRUCache({ max: maxVerified });
     this.#verified.set(digest, { size, version });
     if ((this.#corrupt.get(digest)?.at ?? 0) < openedAt) this.#corrupt.delete(digest);
     if ((this.#disputed.get(digest) ?? 0) < openedAt) this.#disputed.delete(digest);
@@ -73,7 +75,7 @@ export class Verdicts {
   /** Those very bytes hashed wrong. */
   condemn(digest: Digest, { size, version }: BlobStat): void {
     this.#corrupt.set(digest, { size, version, at: this.#events.next() });
-    this.#verified.delete(digest);
+    this.#verified?.delete(digest);
     this.#disputed.delete(digest);
   }
 }

@@ -40,7 +40,15 @@ describe('the Dockerfile', () => {
   });
 
   it('copies what the build reads', () => {
-    for (const file of ['src', 'proto', 'buf.yaml', 'buf.gen.yaml', 'tsconfig.json', 'tsconfig.build.json'])
+    for (const file of [
+      'src',
+      'proto',
+      'buf.yaml',
+      'buf.gen.yaml',
+      'rolldown.config.ts',
+      'tsconfig.json',
+      'tsconfig.build.json',
+    ])
       expect(copied).toContain(file);
   });
 
