@@ -31,7 +31,7 @@ export interface RpcServerSettings {
 
 export const defaultRpcServerSettings: RpcServerSettings = {
   stallTimeoutMs: 60_000,
-  chunkSize: 512 << 10,
+  chunkSize: 1 << 20,
   maxIdleBufferBytes: 32 << 20,
   connectionAgeMs: 30 * 60_000,
   keepaliveTimeMs: 60_000,
