@@ -35,7 +35,7 @@ export const options = {
   storage: option({
     placeholder: 'url',
     default: 'file:///var/lib/registry',
-    help: "the registry's storage: file:///<root> (?new=true: nobody may have pushed to it yet) or module:./<driver>.js",
+    help: "the registry's storage: file:///<root> (?new=true: nobody may have pushed to it yet), s3://<bucket>/<root> (?region=, endpoint=, path-style=true, connections=, redirect-endpoint=) or module:./<driver>.js",
     schema: url(),
   }),
   listen: option({

@@ -13,6 +13,7 @@ export interface StorageOptions {
  * Opens the storage that the URL names:
  *
  * - `file:///absolute/path`, with `?new=true` for a registry nobody has pushed to yet;
+ * - `s3://bucket/prefix?…` (see `s3-url.ts`);
  * - `module:./driver.js?…`, a driver of the user's own (see `module-driver.ts`).
  *
  * Throws `StorageUrlError`, in one line that names no value of the query,
@@ -26,6 +27,8 @@ export async function openStorage(url: string, options: StorageOptions): Promise
 export function describeStorage(url: string): string {
   const scheme = schemeOf(url);
   if (scheme === 'file') return url;
+  // What has been opened holds no credentials; what could not be may.
+  if (scheme === 's3') return url.includes('@') ? `${scheme}:…` : url;
   if (scheme !== 'module') return `${scheme}:…`;
   const { location, query } = split(url);
   const names = [...new Set(new URLSearchParams(query).keys())].map((name) => `${name}=…`);
@@ -40,6 +43,8 @@ async function openDriver(url: string, { timeoutMs }: StorageOptions): Promise<S
       const { FileDriver } = await import('./file-driver.js');
       return new FileDriver({ root, allowEmpty, timeoutMs });
     }
+    case 's3':
+      return openS3(url, timeoutMs);
     case 'module': {
       const { location, query } = split(url);
       const { openModule } = await import('./module-driver.js');
@@ -48,10 +53,30 @@ async function openDriver(url: string, { timeoutMs }: StorageOptions): Promise<S
     default:
       throw new StorageUrlError(
         scheme === ''
-          ? 'the storage is no URL: write file:///absolute/path or module:./driver.js'
-          : `unknown storage scheme ${scheme}: (known are file: and module:)`,
+          ? 'the storage is no URL: write file:///absolute/path, s3://bucket/prefix or module:./driver.js'
+          : `unknown storage scheme ${scheme}: (known are file:, s3: and module:)`,
       );
   }
+}
+
+async function openS3(url: string, timeoutMs: number): Promise<StorageDriver> {
+  const { location, query } = split(url);
+  const { parseS3Url } = await import('./s3-url.js');
+  const parsed = parseS3Url(location, query);
+  const [{ S3Store }, { ObjectDriver }] = await Promise.all([
+    import('./s3-store.js'),
+    import('./object-driver.js'),
+  ]);
+  const store = new S3Store(parsed);
+  try {
+    await store.region();
+  } catch (error) {
+    store.close();
+    throw new StorageUrlError('an S3 storage needs a region: write region=… or set AWS_REGION', {
+      cause: error,
+    });
+  }
+  return new ObjectDriver(store, parsed.prefix, timeoutMs);
 }
 
 function parseFileUrl(url: string): { root: string; allowEmpty: boolean } {

@@ -7,7 +7,14 @@ import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
 /** Program by the Debian package that brings it. */
-const programs = { 'redis-server': 'redis-server', 'docker-registry': 'docker-registry' };
+const programs = {
+  'redis-server': 'redis-server',
+  'docker-registry': 'docker-registry',
+  radosgw: 'radosgw',
+  'ceph-mon': 'ceph-mon',
+  'ceph-osd': 'ceph-osd',
+  ceph: 'ceph-common',
+};
 
 export default function installMissingPrograms(): void {
   const missing = Object.entries(programs)

@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { describeStorage, openStorage } from '../../src/storage/open.js';
 import { StorageUrlError } from '../../src/storage/storage-url-error.js';
 import { TemporaryTree } from '../parts/temporary-tree.js';
@@ -57,6 +57,44 @@ describe('file:', () => {
     'file:///x?news=true',
   ])('%s is refused in one line', async (url) => {
     await expectOneLine(openStorage(url, options));
+  });
+});
+
+describe('s3:', () => {
+  it.each([
+    's3:bucket',
+    's3://',
+    's3:///prefix',
+    's3://key:hunter2@bucket/',
+    's3://bucket#fragment',
+    's3://bucket/bad%',
+    's3://bucket/line%0Abreak',
+    's3://bucket?secret-key=hunter2',
+    's3://bucket?region=',
+    's3://bucket?region=a&region=b',
+    's3://bucket?path-style=hunter2',
+    's3://bucket?connections=0',
+    's3://bucket?connections=10001',
+    's3://bucket?connections=1e3',
+    's3://bucket?endpoint=hunter2',
+    's3://bucket?endpoint=ftp://hunter2',
+    's3://bucket?endpoint=http://user:hunter2@host',
+    's3://bucket?redirect-endpoint=https://host?x=hunter2',
+  ])('%s is refused in one line that tells no secret', async (url) => {
+    const message = await expectOneLine(openStorage(url, options));
+    expect(message).not.toContain('hunter2');
+  });
+
+  it('without a region anywhere is refused in one line', async () => {
+    for (const name of ['AWS_REGION', 'AWS_DEFAULT_REGION', 'AWS_PROFILE']) vi.stubEnv(name, undefined);
+    vi.stubEnv('AWS_CONFIG_FILE', '/no/such/file');
+    try {
+      expect(await expectOneLine(openStorage('s3://bucket', options))).toContain('AWS_REGION');
+      vi.stubEnv('AWS_REGION', 'eu-central-1');
+      await (await openStorage('s3://bucket', options)).close();
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 });
 
@@ -151,6 +189,7 @@ describe('describeStorage', () => {
     ['file:///var/lib/registry?new=true', 'file:///var/lib/registry?new=true'],
     ['module:./driver.js', 'module:./driver.js'],
     ['module:./driver.js?token=secret&region=x&token=y', 'module:./driver.js?token=…&region=…'],
+    ['s3://bucket/root?region=eu-central-1', 's3://bucket/root?region=eu-central-1'],
     ['s3://key:secret@bucket', 's3:…'],
     ['secret', ':…'],
   ])('%s is told as %s', (url, told) => {
