@@ -89,6 +89,30 @@ export class DockerRegistry {
     return Buffer.from(await response.arrayBuffer());
   }
 
+  /** What comes of asking for the layer, and when: `200, 1000 bytes`; or what went wrong. */
+  async outcome(
+    method: 'HEAD' | 'GET',
+    repository: string,
+    digest: string,
+    patienceMs: number,
+  ): Promise<{ what: string; ms: number }> {
+    const begun = performance.now();
+    const what = await this.#outcome(method, `/v2/${repository}/blobs/${digest}`, patienceMs);
+    return { what, ms: Math.round(performance.now() - begun) };
+  }
+
+  async #outcome(method: string, path: string, patienceMs: number): Promise<string> {
+    try {
+      const signal = AbortSignal.timeout(patienceMs);
+      const response = await fetch(new URL(path, this.#url), { method, signal });
+      const { byteLength } = await response.arrayBuffer();
+      return method === 'GET' ? `${response.status}, ${byteLength} bytes` : String(response.status);
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      return error.name === 'TimeoutError' ? 'no answer' : 'the connection breaks';
+    }
+  }
+
   /** The status of a HEAD of the layer. */
   async head(repository: string, digest: string): Promise<number> {
     const response = await fetch(`${this.#url}/v2/${repository}/blobs/${digest}`, { method: 'HEAD' });

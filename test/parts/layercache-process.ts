@@ -93,6 +93,11 @@ export class LayercacheProcess {
     return this.#child.pid ?? Number.NaN;
   }
 
+  /** Whether it has not ended yet. */
+  get running(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
   /** Where gRPC is served, `host:port`. */
   get listen(): string {
     return this.#started('listen');

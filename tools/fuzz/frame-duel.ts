@@ -69,7 +69,7 @@ class Side {
 
 export const frameDuel: Target = {
   name: 'gRPC frames on the wire, two servers',
-  weight: 0.02,
+  weight: 0.2,
   check: async (runs, seed, tried) => {
     const ours = new Side(await ReversingServer.start(takesReversals));
     const theirs = new Side(await ReversingServer.start(undefined));

@@ -1,0 +1,89 @@
+/** A Redis that is killed, stopped, emptied, full, cut off and written to by strangers. */
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
+import { blobPath } from '../../src/reference/layout.js';
+import type { RedisServer } from '../../test/parts/redis-server.js';
+import type { Dice } from './dice.ts';
+import type { Tally } from './tally.ts';
+import type { Truth } from './truth.ts';
+
+export class RedisChaos {
+  readonly #server: RedisServer;
+  readonly #plain: Redis;
+  readonly #truth: Truth;
+  readonly #dice: Dice;
+  readonly #tally: Tally;
+
+  constructor(server: RedisServer, plain: Redis, truth: Truth, dice: Dice, tally: Tally) {
+    this.#server = server;
+    this.#plain = plain;
+    this.#truth = truth;
+    this.#dice = dice;
+    this.#tally = tally;
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const strike = this.#dice.weighed([
+        ['restarted', 4],
+        ['stopped', 3],
+        ['full', 2],
+        ['cut off', 2],
+        ['emptied', 2],
+        ['forged', 6],
+      ] as const);
+      this.#tally.fault(`redis: ${strike}`);
+      if (strike === 'emptied') await this.#plain.flushall();
+      else if (strike === 'forged') await this.#forge();
+      else await this.#trouble(strike);
+      const rest = strike === 'forged' ? this.#dice.between(20, 400) : this.#dice.between(500, 2500);
+      await pause(rest, undefined, { signal }).catch(() => {
+        // The loop ends with the signal.
+      });
+    }
+  }
+
+  async #trouble(strike: 'restarted' | 'stopped' | 'full' | 'cut off'): Promise<void> {
+    const begun = this.#truth.redis.change('troubled', performance.now());
+    begun(performance.now());
+    const length = this.#dice.between(0, 2000);
+    switch (strike) {
+      case 'restarted':
+        await this.#server.kill();
+        await pause(length);
+        await this.#server.restart();
+        break;
+      case 'stopped':
+        this.#server.pause();
+        await pause(length);
+        this.#server.resume();
+        break;
+      case 'full':
+        await this.#plain.config('SET', 'maxmemory', '1');
+        await pause(length);
+        await this.#plain.config('SET', 'maxmemory', '0');
+        break;
+      case 'cut off':
+        await this.#plain.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+        await this.#plain.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+        break;
+    }
+    this.#truth.redis.change('well', performance.now())(performance.now());
+  }
+
+  /** Rule 8: metadata that nobody may follow. */
+  async #forge(): Promise<void> {
+    const victim = this.#dice.pick(this.#truth.contents);
+    const other = this.#dice.pick(this.#truth.contents);
+    if (victim === undefined || other === undefined || victim === other) return;
+    const { length } = victim.bytes;
+    const fields = this.#dice.pick([
+      { path: blobPath(other.digest), length: String(length) },
+      { path: '../../../../etc/passwd', length: '9' },
+      { path: blobPath(victim.digest), length: '-1' },
+      { path: blobPath(victim.digest), length: '0' },
+      { path: '', length: 'many', digest: other.digest, size: String(other.bytes.length) },
+    ]);
+    if (fields !== undefined) await this.#plain.hset(`blobs::${victim.digest}`, fields);
+  }
+}

@@ -1,0 +1,69 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { ServiceError } from '@grpc/grpc-js';
+import type { RepositoryName } from '../../src/reference/repository-name.js';
+import { bytesOf, LayerClient } from '../../test/parts/layer-client.js';
+import type { Subject } from './callers.ts';
+import type { Tally } from './tally.ts';
+import type { Name, Truth } from './truth.ts';
+
+/** How long, in milliseconds, what was wrong in a cache may need to be found out once all is well. */
+const patienceMs = 30_000;
+
+/**
+ * Now that nothing changes any more, every stale yes must come to its end, also for those who
+ * take any age (rule 15), and every whole layer must be served. Gives what does not come true.
+ */
+export async function untilAtRest(
+  subjects: readonly Subject[],
+  truth: Truth,
+  tally: Tally,
+): Promise<string[]> {
+  const complaints = await Promise.all(subjects.map((subject) => settle(subject, truth, tally)));
+  return complaints.flat();
+}
+
+async function settle(subject: Subject, truth: Truth, tally: Tally): Promise<string[]> {
+  const client = new LayerClient(subject.address);
+  const deadline = performance.now() + patienceMs;
+  try {
+    let wrong = truth.repositories.flatMap((repository) =>
+      truth.names.map((name) => ({ repository, name, problem: '' })),
+    );
+    while (wrong.length > 0 && performance.now() < deadline) {
+      const left: typeof wrong = [];
+      for (const { repository, name } of wrong) {
+        tally.calls += 1;
+        const problem = await problemWith(client, repository, name);
+        if (problem !== undefined) left.push({ repository, name, problem });
+      }
+      wrong = left;
+      await pause(200);
+    }
+    return wrong.map(
+      ({ repository, name, problem }) => `${subject.name}: at rest ${repository} ${name.digest}: ${problem}`,
+    );
+  } finally {
+    client.close();
+  }
+}
+
+async function problemWith(
+  client: LayerClient,
+  repository: RepositoryName,
+  name: Name,
+): Promise<string | undefined> {
+  const link = name.links.get(repository)?.state.latest ?? 'absent';
+  const { kind } = name.content.blob.latest;
+  // Of damage a cache need not know.
+  if (link === 'damaged' || kind === 'empty') return undefined;
+  const isThere = link === 'good' && kind !== 'absent';
+  try {
+    const { exists } = await client.exists(repository, name.digest);
+    if (exists !== isThere) return `Exists says ${exists}`;
+    if (!isThere || kind !== 'good') return undefined;
+    const { bytes } = await bytesOf(client.fetch(repository, name.digest));
+    return bytes.equals(name.content.bytes) ? undefined : 'Fetch gives other bytes';
+  } catch (error) {
+    return (error as ServiceError).message;
+  }
+}

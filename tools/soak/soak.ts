@@ -1,0 +1,151 @@
+/**
+ * A mixed load on real servers while their Redis, their storage and their clients
+ * misbehave, and a judge who knows what was true when.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { parseRepositoryName } from '../../src/reference/repository-name.js';
+import { RedisServer } from '../../test/parts/redis-server.js';
+import { TemporaryTree } from '../../test/parts/temporary-tree.js';
+import { Caller, type CallerParts } from './callers.ts';
+import { Dice } from './dice.ts';
+import { Fleet } from './fleet.ts';
+import { Judge } from './judge.ts';
+import { Leaver } from './leaver.ts';
+import { RedisChaos } from './redis-chaos.ts';
+import { untilAtRest } from './rest.ts';
+import { StorageChaos } from './storage-chaos.ts';
+import { Tally } from './tally.ts';
+import { Truth } from './truth.ts';
+
+export interface SoakOptions {
+  readonly seconds: number;
+  readonly seed: number;
+  /** More options of the servers. */
+  readonly serverArgs?: readonly string[];
+  /** Ends early once so many answers were wrong. */
+  readonly enough?: number;
+  tell(line: string): void;
+}
+
+export interface Verdict {
+  readonly ok: boolean;
+  readonly calls: number;
+  readonly faults: ReadonlyMap<string, number>;
+  readonly faultCount: number;
+  readonly wrongCount: number;
+  /** Everything that speaks against the servers, the first of each kind. */
+  readonly complaints: readonly string[];
+  readonly unexplained: number;
+  readonly oldestYesMs: number;
+}
+
+const repositories = ['soak/one', 'soak/two', 'soak/three'].flatMap(
+  (text) => parseRepositoryName(text) ?? [],
+);
+const kib = 1024;
+const sizes = [1, 2, 3, 5, 8, 13, 21, 34, 55, 64, 65, 100, 130, 200, 300, 400, 500, 600, 700, 900]
+  .map((size) => size * kib + 7)
+  .concat(2, 100, 1500 * kib, 2500 * kib);
+const callersEach = 4;
+/** From so many seconds on there are two halves, with a rest after each: what a leak takes in the first, it takes in the second again. */
+const longSeconds = 60;
+/** Milliseconds in which a server that is quiet has collected its garbage. */
+const restMs = 20_000;
+/** The share of calls that may be UNAVAILABLE for no reason that was made: a busy machine has some. */
+const unexplainedShare = 0.001;
+
+export async function soak({
+  seconds,
+  seed,
+  serverArgs = [],
+  enough = Number.POSITIVE_INFINITY,
+  tell,
+}: SoakOptions): Promise<Verdict> {
+  const tally = new Tally();
+  const truth = new Truth(repositories, sizes, new Dice(seed, 'layers'));
+  const judge = new Judge(truth);
+  const tree = await TemporaryTree.create();
+  const redis = await RedisServer.start({ args: ['--maxmemory-policy', 'noeviction'] });
+  let fleet: Fleet | undefined;
+  try {
+    const storage = new StorageChaos(tree, truth, new Dice(seed, 'storage'), tally);
+    await storage.fill();
+    fleet = await Fleet.start(tree, redis, serverArgs);
+    const striker = new RedisChaos(redis, await redis.client(), truth, new Dice(seed, 'redis'), tally);
+    const partsOf = (name: string): CallerParts => ({ truth, judge, tally, dice: new Dice(seed, name) });
+    const callers = fleet.members.flatMap((member) => [
+      new Leaver(member, partsOf(`${member.name} leaver`)),
+      ...Array.from(
+        { length: callersEach },
+        (_, index) => new Caller(member, partsOf(`${member.name} ${index}`)),
+      ),
+    ]);
+    const actors = [storage, striker, ...callers];
+    const isLong = seconds >= longSeconds;
+    for (const begin of isLong ? [0, seconds / 2] : [0]) {
+      await loadFor(isLong ? seconds / 2 : seconds, actors, {
+        isEnough: () => tally.wrongCount >= enough,
+        eachSecond: async (second) => {
+          await fleet?.measure();
+          if (second % 5 === 0) tell(`${begin + second} s: ${progress(tally)}; ${fleet?.summary}`);
+        },
+      });
+      if (!isLong) continue;
+      await pause(restMs);
+      await fleet.measureAtRest();
+      tell(`${begin + seconds / 2} s, at rest: ${fleet.summary}`);
+    }
+    const isLost = tally.wrongCount >= enough;
+    const atRest = isLost ? [] : await untilAtRest(fleet.members, truth, tally);
+    for (const caller of callers) caller.close();
+    const leaks = await fleet.leaks();
+    const idle =
+      judge.unexplained > tally.calls * unexplainedShare
+        ? [`${judge.unexplained} calls were UNAVAILABLE for no reason`]
+        : [];
+    const complaints = [...tally.wrong, ...atRest, ...leaks, ...idle, ...fleet.defects()];
+    return {
+      ok: tally.wrongCount === 0 && complaints.length === 0,
+      calls: tally.calls,
+      faults: tally.faults,
+      faultCount: tally.faultCount + tally.cancelled,
+      wrongCount: tally.wrongCount,
+      complaints,
+      unexplained: judge.unexplained,
+      oldestYesMs: judge.oldestYesMs,
+    };
+  } finally {
+    await fleet?.stop();
+    await redis.stop();
+    await tree.delete();
+  }
+}
+
+interface Actor {
+  run(signal: AbortSignal): Promise<void>;
+}
+
+/** All of them at once, for so many seconds or until it is enough. One that throws ends it for all. */
+async function loadFor(
+  seconds: number,
+  actors: readonly Actor[],
+  { isEnough, eachSecond }: { isEnough(): boolean; eachSecond(second: number): Promise<void> },
+): Promise<void> {
+  const ending = new AbortController();
+  const { signal } = ending;
+  const begun = performance.now();
+  const done = Promise.all(actors.map((actor) => actor.run(signal))).finally(() => ending.abort());
+  done.catch(() => {
+    // Thrown below, where it is awaited.
+  });
+  for (let second = 1; second <= seconds && !signal.aborted && !isEnough(); second += 1) {
+    await pause(Math.max(0, begun + second * 1000 - performance.now()));
+    await eachSecond(second);
+  }
+  ending.abort();
+  await done;
+}
+
+function progress({ calls, faultCount, cancelled, wrongCount }: Tally): string {
+  return `${calls} calls, ${faultCount} faults, ${cancelled} clients left, ${wrongCount} wrong`;
+}
