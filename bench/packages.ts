@@ -1,4 +1,4 @@
-/** The programs that a case needs, from Debian's packages; what cannot be had is said and left out. */
+/** The programs that a case (or the model) needs, from Debian's packages; what cannot be had is said and left out. */
 import { execFileSync } from 'node:child_process';
 import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -14,9 +14,13 @@ const packages: Readonly<Record<string, string>> = {
   [`${goSources}/google.golang.org/protobuf`]: 'golang-google-protobuf-dev',
   [`${goSources}/github.com/gomodule/redigo`]: 'golang-github-gomodule-redigo-dev',
   '/usr/lib/python3/dist-packages/grpc': 'python3-grpcio',
+  spin: 'spin',
+  gcc: 'gcc',
+  tcc: 'tcc',
+  '/usr/include/stdlib.h': 'libc6-dev',
 };
 
-export type Requirement = 'redis-server' | 'docker-registry' | 'h2load' | 'go' | 'python';
+export type Requirement = 'redis-server' | 'docker-registry' | 'h2load' | 'go' | 'python' | 'spin';
 
 const partsOf: Record<Requirement, readonly string[]> = {
   'redis-server': ['redis-server'],
@@ -24,6 +28,7 @@ const partsOf: Record<Requirement, readonly string[]> = {
   h2load: ['h2load'],
   go: ['go', ...Object.keys(packages).filter((name) => name.startsWith(goSources))],
   python: ['/usr/lib/python3/dist-packages/grpc'],
+  spin: ['spin', 'gcc', 'tcc', '/usr/include/stdlib.h'],
 };
 
 /** Installs what is missing, with a word to stderr; gives what there is in the end. */

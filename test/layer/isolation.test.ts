@@ -5,7 +5,7 @@
  * other (the class of CVE-2026-35172), also after Remove.
  */
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { LayerInfoCache } from '../../src/cache/layer-info-cache.js';
 import { MemoryCache } from '../../src/cache/memory-cache.js';
 import { openCache } from '../../src/cache/open.js';
@@ -219,18 +219,21 @@ async function follow(cache: LayerInfoCache, runs: number, emptied: () => Promis
   );
 }
 
+/** Through the cache itself: what it holds of a membership and its metadata goes with them. */
+async function forgetAll(cache: LayerInfoCache): Promise<void> {
+  for (const name of repositories) {
+    for (const digest of digests) {
+      await cache.add(name, digest);
+      await cache.remove(name, digest);
+    }
+  }
+}
+
 // Seconds on an idle machine, and a busy one is no defect.
 describe('two repositories answer as the model does', { timeout: 120_000 }, () => {
   it('over the memory cache', async () => {
     const inner = new MemoryCache(1000);
-    await follow(inner, 100, async () => {
-      for (const name of repositories) {
-        for (const digest of digests) {
-          await inner.add(name, digest);
-          await inner.remove(name, digest);
-        }
-      }
-    });
+    await follow(inner, 100, () => forgetAll(inner));
   });
 
   describe('over Redis', () => {
@@ -250,6 +253,35 @@ describe('two repositories answer as the model does', { timeout: 120_000 }, () =
       await follow(cache, 100, async () => {
         await redis.flushall();
       });
+    });
+
+    it('in every order, held near', async () => {
+      const redis = await server.client();
+      const errors: Error[] = [];
+      // Fewer than the layers there are, so that some make room for others.
+      const near = await openCache(`${server.url}?near=3`, {
+        timeoutMs: 5000,
+        onUp: () => {},
+        onError: (error) => errors.push(error),
+      });
+      const reads = async () =>
+        Number(/^cmdstat_sismember:calls=(\d+)/m.exec(await redis.info('commandstats'))?.[1] ?? 0);
+      /** Resolves when what was read once costs Redis no command: it is told of what is written. */
+      const inUse = async () => {
+        await redis.sadd('repository::probe::blobs', 'x');
+        await near.contains('probe', 'x');
+        const before = await reads();
+        expect(await near.contains('probe', 'x')).toBe(true);
+        expect(await reads()).toBe(before);
+      };
+      try {
+        await vi.waitFor(inUse, { timeout: 15_000, interval: 5 });
+        await follow(near, 100, () => forgetAll(near));
+        await vi.waitFor(inUse, { timeout: 15_000, interval: 5 });
+        expect(errors).toEqual([]);
+      } finally {
+        await near.close();
+      }
     });
   });
 });
