@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    globalSetup: ['test/parts/debian-packages.ts', 'test/parts/floor-node.ts'],
+    globalSetup: ['test/parts/debian-packages.ts', 'test/parts/floor-node.ts', 'test/parts/azurite.ts'],
     testTimeout: 20_000,
     hookTimeout: 60_000,
     coverage: {

@@ -14,6 +14,7 @@ export interface StorageOptions {
  *
  * - `file:///absolute/path`, with `?new=true` for a registry nobody has pushed to yet;
  * - `s3://bucket/prefix?…` (see `s3-url.ts`);
+ * - `azblob://account/container/prefix?…` (see `azure-url.ts`);
  * - `module:./driver.js?…`, a driver of the user's own (see `module-driver.ts`).
  *
  * Throws `StorageUrlError`, in one line that names no value of the query,
@@ -28,7 +29,7 @@ export function describeStorage(url: string): string {
   const scheme = schemeOf(url);
   if (scheme === 'file') return url;
   // What has been opened holds no credentials; what could not be may.
-  if (scheme === 's3') return url.includes('@') ? `${scheme}:…` : url;
+  if (scheme === 's3' || scheme === 'azblob') return url.includes('@') ? `${scheme}:…` : url;
   if (scheme !== 'module') return `${scheme}:…`;
   const { location, query } = split(url);
   const names = [...new Set(new URLSearchParams(query).keys())].map((name) => `${name}=…`);
@@ -45,6 +46,8 @@ async function openDriver(url: string, { timeoutMs }: StorageOptions): Promise<S
     }
     case 's3':
       return openS3(url, timeoutMs);
+    case 'azblob':
+      return openAzure(url, timeoutMs);
     case 'module': {
       const { location, query } = split(url);
       const { openModule } = await import('./module-driver.js');
@@ -53,8 +56,8 @@ async function openDriver(url: string, { timeoutMs }: StorageOptions): Promise<S
     default:
       throw new StorageUrlError(
         scheme === ''
-          ? 'the storage is no URL: write file:///absolute/path, s3://bucket/prefix or module:./driver.js'
-          : `unknown storage scheme ${scheme}: (known are file:, s3: and module:)`,
+          ? 'the storage is no URL: write file:///absolute/path, s3://bucket/prefix, azblob://account/container/prefix or module:./driver.js'
+          : `unknown storage scheme ${scheme}: (known are file:, s3:, azblob: and module:)`,
       );
   }
 }
@@ -77,6 +80,18 @@ async function openS3(url: string, timeoutMs: number): Promise<StorageDriver> {
     });
   }
   return new ObjectDriver(store, parsed.prefix, timeoutMs);
+}
+
+async function openAzure(url: string, timeoutMs: number): Promise<StorageDriver> {
+  const { location, query } = split(url);
+  const { azureAccess, parseAzureUrl } = await import('./azure-url.js');
+  const parsed = parseAzureUrl(location, query);
+  const access = azureAccess(parsed, process.env);
+  const [{ AzureStore }, { ObjectDriver }] = await Promise.all([
+    import('./azure-store.js'),
+    import('./object-driver.js'),
+  ]);
+  return new ObjectDriver(new AzureStore(parsed, access), parsed.prefix, timeoutMs);
 }
 
 function parseFileUrl(url: string): { root: string; allowEmpty: boolean } {

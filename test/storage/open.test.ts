@@ -98,6 +98,47 @@ describe('s3:', () => {
   });
 });
 
+describe('azblob:', () => {
+  it.each([
+    'azblob:account/container',
+    'azblob://account',
+    'azblob://account/',
+    'azblob://Account_1/container',
+    'azblob://account/-container',
+    'azblob://account:hunter2@host/container',
+    'azblob://account/container#fragment',
+    'azblob://account/container/bad%',
+    'azblob://account/container?sig=hunter2',
+    'azblob://account/container?path-style=true',
+    'azblob://account/container?endpoint=https://host?sig=hunter2',
+    'azblob://account/container?connections=none',
+  ])('%s is refused in one line that tells no secret', async (url) => {
+    const message = await expectOneLine(openStorage(url, options));
+    expect(message).not.toContain('hunter2');
+  });
+
+  it.each([
+    ['no credentials', {}, 'AZURE_STORAGE_KEY'],
+    ['a key that is none', { AZURE_STORAGE_KEY: 'hunter2!' }, 'base64'],
+    [
+      'a connection string of another account',
+      { AZURE_STORAGE_CONNECTION_STRING: 'AccountName=other;AccountKey=aHVudGVyMg==' },
+      'another account',
+    ],
+  ])('with %s is refused in one line that tells no secret', async (_, environment, reason) => {
+    const names = ['AZURE_STORAGE_KEY', 'AZURE_STORAGE_SAS_TOKEN', 'AZURE_STORAGE_CONNECTION_STRING'];
+    for (const name of names) vi.stubEnv(name, undefined);
+    for (const [name, value] of Object.entries(environment)) vi.stubEnv(name, value);
+    try {
+      const message = await expectOneLine(openStorage('azblob://account/container', options));
+      expect(message).toContain(reason);
+      expect(message).not.toMatch(/hunter2|aHVudGVyMg/);
+    } finally {
+      vi.unstubAllEnvs();
+    }
+  });
+});
+
 describe('unknown', () => {
   it.each(['', 'nonsense', '/var/lib/registry', 'ftp://user:secret@host/x', 'S4://bucket?key=secret', ':'])(
     '%j is refused in one line that tells no secret',
@@ -191,6 +232,7 @@ describe('describeStorage', () => {
     ['module:./driver.js?token=secret&region=x&token=y', 'module:./driver.js?token=…&region=…'],
     ['s3://bucket/root?region=eu-central-1', 's3://bucket/root?region=eu-central-1'],
     ['s3://key:secret@bucket', 's3:…'],
+    ['azblob://account/container/root', 'azblob://account/container/root'],
     ['secret', ':…'],
   ])('%s is told as %s', (url, told) => {
     expect(describeStorage(url)).toBe(told);

@@ -1,8 +1,8 @@
 import { registerHooks } from 'node:module';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 
 // Alone in its file: what another test had loaded would not be seen again.
-it('file:// loads no object store, and s3:// no other', async () => {
+it('file:// loads no object store, s3:// not Azure, and azblob:// brings its own', async () => {
   const loaded: string[] = [];
   const hooks = registerHooks({
     load: (url, context, next) => {
@@ -18,7 +18,11 @@ it('file:// loads no object store, and s3:// no other', async () => {
     expect([seen('@aws-sdk'), seen('@smithy'), seen('@azure')]).toEqual([false, false, false]);
     await (await openStorage('s3://bucket?region=us-east-1', options)).close();
     expect([seen('@aws-sdk'), seen('@smithy'), seen('@azure')]).toEqual([true, true, false]);
+    vi.stubEnv('AZURE_STORAGE_KEY', 'a2V5');
+    await (await openStorage('azblob://account/container', options)).close();
+    expect(seen('@azure')).toBe(true);
   } finally {
+    vi.unstubAllEnvs();
     hooks.deregister();
   }
 });
