@@ -12,6 +12,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BlobServiceClient, type ContainerClient, StorageSharedKeyCredential } from '@azure/storage-blob';
+import { pauseProcess } from './paused-process.js';
 
 const folder = join(import.meta.dirname, 'azurite');
 const program = join(folder, 'node_modules', 'azurite', 'dist', 'src', 'blob', 'main.js');
@@ -103,8 +104,8 @@ export class Azurite {
   }
 
   /** SIGSTOP: connections stay, and are even accepted; nothing is answered. */
-  pause(): void {
-    this.#child?.kill('SIGSTOP');
+  pause(): Promise<void> {
+    return pauseProcess(this.#child);
   }
 
   /** SIGCONT. */

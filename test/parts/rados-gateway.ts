@@ -18,6 +18,7 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
+import { pauseProcess } from './paused-process.js';
 
 /** A bucket that a test fills. */
 export class Bucket {
@@ -149,8 +150,8 @@ export class RadosGateway {
   }
 
   /** SIGSTOP: connections stay, and are even accepted; nothing is answered. */
-  pause(daemon: Daemon): void {
-    this.#children.get(daemon)?.kill('SIGSTOP');
+  pause(daemon: Daemon): Promise<void> {
+    return pauseProcess(this.#children.get(daemon));
   }
 
   /** SIGCONT. */

@@ -157,7 +157,7 @@ describe('an outage', () => {
     await container.put(`hang/${registry}/x`, randomBytes(4 << 20));
     const driver = await open(container.url('hang'), 1000);
     await driver.check(live);
-    azurite.pause();
+    await azurite.pause();
     try {
       const failed = { name: 'StorageError' };
       await Promise.all([
