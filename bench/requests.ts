@@ -20,7 +20,7 @@ import type { Expectation } from './load/load-spec.ts';
 
 /** One kind of call, many requests, one right answer. */
 export interface Calls {
-  readonly path: string;
+  readonly paths: readonly string[];
   readonly requests: string;
   readonly expect: Expectation;
 }
@@ -87,7 +87,11 @@ export class Requests {
         maxAge: undefined,
       }).finish(),
     );
-    return { path, requests: this.#file(messages), expect: { kind: 'layer', bytes: layers[0]?.length ?? 0 } };
+    return {
+      paths: [path],
+      requests: this.#file(messages),
+      expect: { kind: 'layer', bytes: layers[0]?.length ?? 0 },
+    };
   }
 
   /** As a registry's clients ask, over HTTP/1.1. */
@@ -95,7 +99,11 @@ export class Requests {
     const texts = layers.map(({ digest }) =>
       Buffer.from(`${method} /v2/${this.#repository}/blobs/${digest} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n`),
     );
-    return { path: '', requests: this.#file(texts), expect: { kind: 'body', bytes: layers[0]?.length ?? 0 } };
+    return {
+      paths: [],
+      requests: this.#file(texts),
+      expect: { kind: 'body', bytes: layers[0]?.length ?? 0 },
+    };
   }
 
   /** HEADs of what is not there. */
@@ -107,15 +115,15 @@ export class Requests {
     return { ...calls, expect: { kind: 'absent' } };
   }
 
-  /** The blob's path; the peer serves files. All requests of a client have one path. */
-  http2([layer]: readonly Layer[]): Calls {
-    if (layer === undefined) throw new Error('no layer');
-    return { path: blobPath(layer.digest), requests: '', expect: { kind: 'body', bytes: layer.length } };
+  /** The blobs' paths; the peer serves files. All requests of a client have one path. */
+  http2(layers: readonly Layer[]): Calls {
+    const paths = layers.map(({ digest }) => blobPath(digest));
+    return { paths, requests: '', expect: { kind: 'body', bytes: layers[0]?.length ?? 0 } };
   }
 
   #calls(path: string, messages: readonly Uint8Array[], answers: readonly Uint8Array[]): Calls {
     const base64 = answers.map((answer) => Buffer.from(answer).toString('base64'));
-    return { path, requests: this.#file(messages), expect: { kind: 'message', base64 } };
+    return { paths: [path], requests: this.#file(messages), expect: { kind: 'message', base64 } };
   }
 
   #file(messages: readonly Uint8Array[]): string {

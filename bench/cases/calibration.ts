@@ -37,7 +37,7 @@ export const calibration: Case = {
   },
 };
 
-function h2loadCalls(bench: Bench, server: Server, { path, requests }: Calls): Subject {
+function h2loadCalls(bench: Bench, server: Server, { paths: [path = ''], requests }: Calls): Subject {
   const body = `${requests}-framed`;
   const message = readFileSync(requests).subarray(4);
   const prefix = Buffer.alloc(5);
@@ -58,7 +58,7 @@ function h2loadCalls(bench: Bench, server: Server, { path, requests }: Calls): S
 }
 
 function h2loadFiles(bench: Bench, server: Server): Subject {
-  const { path } = bench.requests.http2(bench.tree.large);
+  const [path = ''] = bench.requests.http2(bench.tree.large).paths;
   return {
     name: 'h2load, 256 MiB files',
     telemetry: 'none',

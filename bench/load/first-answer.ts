@@ -3,7 +3,7 @@ import type { Calls } from '../requests.ts';
 import { Http2Client } from './http2-client.ts';
 
 /** Milliseconds from now to the answer to the first of these requests, its connection included. */
-export async function firstAnswer(port: number, { path, requests }: Calls): Promise<number> {
+export async function firstAnswer(port: number, { paths: [path = ''], requests }: Calls): Promise<number> {
   const begun = performance.now();
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const client = new Http2Client({

@@ -17,7 +17,7 @@ let over = false;
 let inFlight = 0;
 let inRamp = 0;
 
-const clients = Array.from({ length: spec.connections }, () => open());
+const clients = Array.from({ length: spec.connections }, (_, index) => open(index));
 await Promise.all(clients.map((client) => client.ready())).catch(end);
 
 const cpuBefore = process.cpuUsage();
@@ -52,7 +52,7 @@ const result: LoadResult = {
 };
 process.stdout.write(JSON.stringify(result));
 
-function open(): Http1Client | Http2Client {
+function open(index: number): Http1Client | Http2Client {
   const failed = (error: Error) => done.reject(error);
   const took = (client: () => Http1Client | Http2Client) => (asked: number, layerBytes: number) => {
     lastAnswer = performance.now();
@@ -78,7 +78,7 @@ function open(): Http1Client | Http2Client {
     fields: [
       [':method', grpc ? 'POST' : 'GET'],
       [':scheme', 'http'],
-      [':path', spec.path],
+      [':path', spec.paths[index % spec.paths.length] ?? ''],
       [':authority', `127.0.0.1:${spec.port}`],
       ['user-agent', 'layercache-bench'],
       ...(grpc

@@ -17,8 +17,8 @@ export interface LoadSpec {
   readonly protocol: 'grpc' | 'http2' | 'http1';
   /** On 127.0.0.1. */
   readonly port: number;
-  /** The gRPC method's path, or the one path of `http2`; `http1` has its paths in `requests`. */
-  readonly path: string;
+  /** The gRPC method's path; the connections of `http2` have these in turn; `http1` has its paths in `requests`. */
+  readonly paths: readonly string[];
   readonly connections: number;
   /** Calls in flight on each connection; `http1` has one. */
   readonly streams: number;
