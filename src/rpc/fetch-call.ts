@@ -1,6 +1,7 @@
 import { type handleServerStreamingCall, status } from '@grpc/grpc-js';
 import type { FetchRequest } from '../gen/layercache/v1/layer_cache.js';
 import type { BufferPool } from './buffer-pool.js';
+import { BufferShares } from './buffer-shares.js';
 import { ServerCutError } from './call-aborts.js';
 import { recordOf } from './call-record.js';
 import type { CallsInFlight } from './calls-in-flight.js';
@@ -16,6 +17,9 @@ import { WriteTurns } from './write-turns.js';
 /** The most bytes of closed streams that a connection may still have to send. */
 const maxLentBytes = 64 << 20;
 
+/** Bytes that the buffers of all streams may come to: 12 streams have the largest, 256 that stall the smallest. */
+const bufferBudget = 24 << 20;
+
 /** Bytes that all streams may write in one turn of the event loop: half a millisecond or so. */
 const turnBytes = 512 << 10;
 
@@ -29,11 +33,14 @@ export function fetchCall(
   stallWatch: StallWatch,
   work: FetchWork,
 ): handleServerStreamingCall<FetchRequest, Buffer> {
-  const parts = { pool, stallWatch, lent: new LentBuffers(maxLentBytes), turns: new WriteTurns(turnBytes) };
+  const shares = new BufferShares(bufferBudget);
+  const lent = new LentBuffers(maxLentBytes);
+  const parts = { pool, shares, stallWatch, lent, turns: new WriteTurns(turnBytes) };
   const leftovers = new QuietCollection();
   return async (grpcCall) => {
     const call = calls.begin('Fetch', grpcCall);
     leftovers.began();
+    shares.began();
     const stream = new FetchStream(grpcCall, call, parts);
     grpcCall.once('cancelled', () => stream.over());
     call.armDeadline();
@@ -49,5 +56,6 @@ export function fetchCall(
     }
     stream.settle();
     leftovers.over();
+    shares.over();
   };
 }

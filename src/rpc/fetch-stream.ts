@@ -8,6 +8,7 @@
 import { type ServerWritableStream, status } from '@grpc/grpc-js';
 import type { Layer } from '../layer/layer-service.js';
 import type { BufferPool } from './buffer-pool.js';
+import type { BufferShares } from './buffer-shares.js';
 import { ClientStalledError } from './call-aborts.js';
 import { frameChunk, frameHeader, type Header, headroom } from './chunk-frame.js';
 import { type FrameSink, openSink } from './frame-sink.js';
@@ -18,12 +19,8 @@ import type { StallWatch, WatchedStream } from './stall-watch.js';
 import { wireSource } from './wire-source.js';
 import type { WriteTurns } from './write-turns.js';
 
-/** A stream that has sent this many times its buffer's size gets one of twice that size, */
-const growthFactor = 32;
-
-/** and one larger than this only once it has sent that much: clients that stall have taken 4 MiB and more. */
-const heldByMany = 256 << 10;
-const sentByFew = 16 << 20;
+/** A stream that has sent this many times its buffer's size gets one of twice that size. */
+const growthFactor = 4;
 
 /** The size that every stream's buffer starts with, in bytes. */
 const firstBuffer = 64 << 10;
@@ -31,6 +28,7 @@ const firstBuffer = 64 << 10;
 /** What all streams of a server share. */
 export interface FetchParts {
   readonly pool: BufferPool;
+  readonly shares: BufferShares;
   readonly lent: LentBuffers;
   readonly stallWatch: StallWatch;
   readonly turns: WriteTurns;
@@ -40,6 +38,7 @@ export class FetchStream {
   readonly #grpcCall: ServerWritableStream<unknown, Buffer>;
   readonly #call: RunningCall;
   readonly #pool: BufferPool;
+  readonly #shares: BufferShares;
   readonly #lent: LentBuffers;
   readonly #stallWatch: StallWatch;
   readonly #turns: WriteTurns;
@@ -55,6 +54,7 @@ export class FetchStream {
     this.#grpcCall = grpcCall;
     this.#call = call;
     this.#pool = parts.pool;
+    this.#shares = parts.shares;
     this.#lent = parts.lent;
     this.#stallWatch = parts.stallWatch;
     this.#turns = parts.turns;
@@ -113,8 +113,8 @@ export class FetchStream {
     this.#buffer = undefined;
     if (held === undefined) return this.#pool.take(Math.min(firstBuffer, chunkSize));
     const size = held.length - headroom;
-    const growAt = size < heldByMany ? size * growthFactor : Math.max(size * growthFactor, sentByFew);
-    if (size >= chunkSize || sent < growAt || promised - sent <= size) return held;
+    const isLargest = size >= chunkSize || size * 2 > this.#shares.largest;
+    if (isLargest || sent < size * growthFactor || promised - sent <= size) return held;
     this.#pool.give(held);
     return this.#pool.take(size * 2);
   }

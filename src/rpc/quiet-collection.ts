@@ -9,7 +9,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 /** Milliseconds from one look to the next. */
-const lookInterval = 5_000;
+const lookInterval = 500;
 /** Streams that leave little behind are left to V8. */
 const worthCollecting = 32;
 /** The share of its time for which the event loop of a quiet server is busy. */

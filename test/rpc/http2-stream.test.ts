@@ -3,6 +3,7 @@ import { EventEmitter, once } from 'node:events';
 import { type ServerWritableStream, status } from '@grpc/grpc-js';
 import { expect, it } from 'vitest';
 import { BufferPool } from '../../src/rpc/buffer-pool.js';
+import { BufferShares } from '../../src/rpc/buffer-shares.js';
 import { ClientStalledError } from '../../src/rpc/call-aborts.js';
 import { CallsInFlight } from '../../src/rpc/calls-in-flight.js';
 import { FetchStream } from '../../src/rpc/fetch-stream.js';
@@ -46,6 +47,7 @@ it('rule 17: without the private part a stalled stream ends by its status, and l
   const call = new CallsInFlight(new RecordedCalls()).begin('Fetch', grpcCall as never);
   const stream = new FetchStream(grpcCall as unknown as ServerWritableStream<unknown, Buffer>, call, {
     pool,
+    shares: new BufferShares(1 << 20),
     lent: new LentBuffers(1 << 20),
     stallWatch: new StallWatch(20),
     turns: new WriteTurns(1 << 20),

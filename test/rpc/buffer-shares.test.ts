@@ -1,0 +1,30 @@
+import { describe, expect, it } from 'vitest';
+import { BufferShares } from '../../src/rpc/buffer-shares.js';
+
+const kib = 1 << 10;
+const mib = 1 << 20;
+
+describe('the shares of the streams’ buffers', () => {
+  const sharesOf = (streams: number): BufferShares => {
+    const shares = new BufferShares(24 * mib);
+    for (let stream = 0; stream < streams; stream++) shares.began();
+    return shares;
+  };
+
+  it.each([
+    [0, 24 * mib],
+    [1, 24 * mib],
+    [24, mib],
+    [96, 256 * kib],
+    [384, 64 * kib],
+    [10_000, 64 * kib],
+  ])('of %i streams one buffer may grow to %i bytes', (streams, largest) => {
+    expect(sharesOf(streams).largest).toBe(largest);
+  });
+
+  it('grow as streams end', () => {
+    const shares = sharesOf(256);
+    for (let stream = 0; stream < 232; stream++) shares.over();
+    expect(shares.largest).toBe(mib);
+  });
+});
