@@ -82,7 +82,7 @@ export const options = {
   }),
   'chunk-size': option({
     placeholder: 'size',
-    default: '1MiB',
+    default: '2MiB',
     help: 'the most bytes in one chunk of a Fetch that does not ask for a size of its own, 4KiB to 2MiB',
     schema: size(4 * kib, 2 * mib),
   }),

@@ -31,8 +31,8 @@ export interface RpcServerSettings {
 
 export const defaultRpcServerSettings: RpcServerSettings = {
   stallTimeoutMs: 60_000,
-  chunkSize: 1 << 20,
-  maxIdleBufferBytes: 32 << 20,
+  chunkSize: 2 << 20,
+  maxIdleBufferBytes: 16 << 20,
   connectionAgeMs: 30 * 60_000,
   keepaliveTimeMs: 60_000,
   keepaliveTimeoutMs: 20_000,

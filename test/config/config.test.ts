@@ -33,7 +33,7 @@ describe('defaults', () => {
       'revalidate-after': 600_000,
       'stall-timeout': 60_000,
       'drain-timeout': 30_000,
-      'chunk-size': 1_048_576,
+      'chunk-size': 2_097_152,
       verify: 'first',
       'log-level': 'info',
       'access-log': 'on',
