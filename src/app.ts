@@ -4,9 +4,11 @@ import type { Logger } from 'pino';
 import { AdminServer } from './admin/admin-server.js';
 import { CacheUrlError, describeCache, openCache } from './cache/open.js';
 import { type Config, ConfigError } from './config.js';
+import { TlsFiles, warnOfStrangers } from './credentials.js';
 import { layerServices } from './layer/layer-services.js';
 import { type Address, formatAddress } from './option-values.js';
-import { defaultRpcServerSettings, RpcServer } from './rpc/server.js';
+import { defaultRpcServerSettings, RpcServer, type RpcServerParts } from './rpc/server.js';
+import { TlsIdentityError } from './rpc/tls-handshakes.js';
 import { describeStorage, openStorage } from './storage/open.js';
 import { StorageUrlError } from './storage/storage-url-error.js';
 import { StorageWatch } from './storage/storage-watch.js';
@@ -100,7 +102,10 @@ async function compose(config: Config, log: Logger, version: string, closing: Cl
   });
   closing.add('services', () => services.close());
 
-  const rpc = new RpcServer({
+  warnOfStrangers(config, log);
+  const tls = await TlsFiles.open(config, log);
+  closing.add('tls', () => tls?.close());
+  const rpc = rpcServer({
     layers: services.layers,
     info: services.info,
     observer: telemetry.callObserver,
@@ -109,7 +114,9 @@ async function compose(config: Config, log: Logger, version: string, closing: Cl
       stallTimeoutMs: config['stall-timeout'],
       chunkSize: config['chunk-size'],
     },
+    tls: tls?.identity,
   });
+  tls?.follow(rpc);
   const admin = new AdminServer({
     readiness,
     metricsText: telemetry.metricsText,
@@ -158,6 +165,17 @@ async function compose(config: Config, log: Logger, version: string, closing: Cl
     },
     cut: () => rpc.cut(),
   };
+}
+
+/** A certificate without its key is a mistake in the options that name them. */
+function rpcServer(parts: RpcServerParts): RpcServer {
+  try {
+    return new RpcServer(parts);
+  } catch (error) {
+    if (!(error instanceof TlsIdentityError)) throw error;
+    const options = error.part === 'clientCa' ? '--tls-client-ca' : '--tls-cert, --tls-key';
+    throw new ConfigError(`${options}: ${error.message}`, { cause: error });
+  }
 }
 
 /** What health says follows readiness; people are told of each change that matters. */

@@ -75,7 +75,7 @@ function declare(command: Command, name: OptionName): void {
   const { placeholder, default: fallback, help } = options[name];
   command.option(
     `--${name} <${placeholder}>`,
-    `${help} (default: ${fallback}, env: ${environmentName(name)})`,
+    `${help} (${fallback && `default: ${fallback}, `}env: ${environmentName(name)})`,
   );
 }
 

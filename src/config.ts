@@ -3,7 +3,7 @@
  * environment, validation, `--help` and the README's table all come from here.
  */
 import type { z } from 'zod';
-import { address, day, duration, kib, mib, oneOf, size, url } from './option-values.js';
+import { address, day, duration, kib, mib, oneOf, path, size, url } from './option-values.js';
 
 /** A value that does not fit its option; `message` is one line for the operator. */
 export class ConfigError extends Error {
@@ -49,6 +49,24 @@ export const options = {
     default: '127.0.0.1:9464',
     help: 'where /metrics, /healthz, /readyz and /debug/vars are served over HTTP; port 0 takes a free one',
     schema: address(),
+  }),
+  'tls-cert': option({
+    placeholder: 'file',
+    default: '',
+    help: "the server's certificate and what leads from it to a root, PEM: gRPC is served over TLS",
+    schema: path(),
+  }),
+  'tls-key': option({
+    placeholder: 'file',
+    default: '',
+    help: "the certificate's private key, PEM",
+    schema: path(),
+  }),
+  'tls-client-ca': option({
+    placeholder: 'file',
+    default: '',
+    help: 'authorities of client certificates, PEM: a client without one of theirs is refused',
+    schema: path(),
   }),
   'cache-timeout': option({
     placeholder: 'duration',
@@ -139,14 +157,24 @@ export function resolveOption<K extends OptionName>(
   throw new ConfigError(`--${name}${origin} ${result.error.issues[0]?.message ?? 'is invalid'}`);
 }
 
-/** All options; see `resolveOption`. */
+/** All options, as `resolveOption` gives each. Throws `ConfigError` also for options that do not go together. */
 export function resolveConfig(
   given: Readonly<Partial<Record<OptionName, string>>>,
   environment: NodeJS.ProcessEnv,
 ): Config {
-  return Object.fromEntries(
+  const config = Object.fromEntries(
     optionNames.map((name) => [name, resolveOption(name, given[name], environment)]),
   ) as Config;
+  const problem = problemTogether(config);
+  if (problem !== undefined) throw new ConfigError(problem);
+  return config;
+}
+
+/** The first option that does not go with the others, and why; one line. */
+function problemTogether(config: Config): string | undefined {
+  const needs = (name: OptionName, other: OptionName) =>
+    config[name] !== undefined && config[other] === undefined ? `--${name} needs --${other}` : undefined;
+  return needs('tls-cert', 'tls-key') ?? needs('tls-key', 'tls-cert') ?? needs('tls-client-ca', 'tls-cert');
 }
 
 /** The options as the README shows them, a Markdown table. */
@@ -159,7 +187,8 @@ export function optionsTable(): string {
     ...optionNames.map((name) => {
       const { placeholder, default: fallback, help } = options[name];
       const flag = cell(`--${name} <${placeholder}>`);
-      return `| \`${flag}\` | \`${environmentName(name)}\` | \`${fallback}\` | ${prose(help)} |`;
+      const shown = fallback === '' ? '' : `\`${fallback}\``;
+      return `| \`${flag}\` | \`${environmentName(name)}\` | ${shown} | ${prose(help)} |`;
     }),
   ].join('\n');
 }

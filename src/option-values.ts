@@ -26,6 +26,15 @@ function parsed<T>(parse: (text: string) => T | undefined, problem: string): z.Z
   });
 }
 
+/** A file's path; `undefined` for nothing. */
+export function path(): z.ZodType<string | undefined, string> {
+  return z.string().transform((text, context) => {
+    if (!text.includes('\0')) return text || undefined;
+    context.addIssue('must be the path of a file');
+    return z.NEVER;
+  });
+}
+
 // Which schemes there are is known where they are opened; here only that it is
 // a URL at all, so that the message can name the option.
 export function url(): z.ZodType<string, string> {

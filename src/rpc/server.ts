@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type MethodDefinition, Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
 import { LayerCacheServiceService } from '../gen/layercache/v1/layer_cache.js';
@@ -13,6 +14,7 @@ import { takeStreams } from './http2-server.js';
 import { Listeners } from './listeners.js';
 import { addReflection } from './reflection.js';
 import { StallWatch } from './stall-watch.js';
+import { TlsHandshakes, type TlsIdentity } from './tls-handshakes.js';
 import { type UnaryMethod, unaryStreams } from './unary-stream.js';
 
 export interface RpcServerSettings {
@@ -43,6 +45,8 @@ export interface RpcServerParts {
   readonly info: LayerInfo;
   readonly observer: CallObserver;
   readonly settings: RpcServerSettings;
+  /** With it TLS is spoken, and nothing else. Throws if it is no pair. */
+  readonly tls?: TlsIdentity | undefined;
 }
 
 /** The service's full name, as health and reflection know it. */
@@ -78,10 +82,11 @@ export class RpcServer {
   readonly #calls: CallsInFlight;
   readonly #health: Health;
   readonly #listeners: Listeners;
+  readonly #handshakes: TlsHandshakes | undefined;
   readonly #cutAsked = Promise.withResolvers<void>();
   #drained: Promise<void> | undefined;
 
-  constructor({ layers, info, observer, settings }: RpcServerParts) {
+  constructor({ layers, info, observer, settings, tls }: RpcServerParts) {
     this.#server = new Server(serverOptions(settings));
     this.#calls = new CallsInFlight(observer);
     this.#health = new Health(serviceName);
@@ -100,12 +105,22 @@ export class RpcServer {
     addReflection(this.#server, [serviceName, 'grpc.health.v1.Health']);
     const injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
     takeStreams(this.#server, unaryStreams(unaryMethods(implementation), maxReceivedMessage));
-    this.#listeners = new Listeners((socket) => injector.injectConnection(socket));
+    // TLS ends before grpc-js: its sockets are all that it needs to see of it.
+    const accept = (socket: Duplex) => injector.injectConnection(socket);
+    this.#handshakes = tls && new TlsHandshakes(tls, accept);
+    this.#listeners = new Listeners((socket) =>
+      this.#handshakes === undefined ? accept(socket) : this.#handshakes.begin(socket),
+    );
   }
 
   /** Listens on `host:port` and resolves with the port, chosen by the system for 0. Rejects with a `ListenError`. */
   listen(address: string): Promise<number> {
     return this.#listeners.listen(address);
+  }
+
+  /** Connections from now on begin with this identity. Throws, and changes nothing, if it is no pair. */
+  renewTls(identity: TlsIdentity): void {
+    this.#handshakes?.renew(identity);
   }
 
   /** What health says, of the server and of its service. */

@@ -36,6 +36,9 @@ describe('serve', () => {
       storage: 'file:///a',
       listen: 'h:1',
       admin: 'h:2',
+      'tls-cert': '/c.pem',
+      'tls-key': '/k.pem',
+      'tls-client-ca': '/a.pem',
       'cache-timeout': '3ms',
       'storage-timeout': '4ms',
       'revalidate-after': '8h',
@@ -53,6 +56,9 @@ describe('serve', () => {
         storage: 'file:///a',
         listen: { host: 'h', port: 1 },
         admin: { host: 'h', port: 2 },
+        'tls-cert': '/c.pem',
+        'tls-key': '/k.pem',
+        'tls-client-ca': '/a.pem',
         'cache-timeout': 3,
         'storage-timeout': 4,
         'revalidate-after': 28_800_000,
@@ -122,7 +128,8 @@ describe('--help', () => {
     for (const name of optionNames) {
       const { placeholder, help, default: fallback } = options[name];
       expect(words).toContain(`--${name} <${placeholder}>`);
-      expect(words).toContain(`${help} (default: ${fallback}, env: ${environmentName(name)})`);
+      const otherwise = fallback === '' ? '' : `default: ${fallback}, `;
+      expect(words).toContain(`${help} (${otherwise}env: ${environmentName(name)})`);
     }
   });
 

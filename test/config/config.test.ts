@@ -28,6 +28,9 @@ describe('defaults', () => {
       storage: 'file:///var/lib/registry',
       listen: { host: '127.0.0.1', port: 50051 },
       admin: { host: '127.0.0.1', port: 9464 },
+      'tls-cert': undefined,
+      'tls-key': undefined,
+      'tls-client-ca': undefined,
       'cache-timeout': 100,
       'storage-timeout': 10_000,
       'revalidate-after': 600_000,
@@ -174,6 +177,16 @@ describe('words and URLs', () => {
 
   it.each(['/var/lib/registry', 'redis', '', ' memory:', '//host'])('%j is no URL', (text) => {
     expect(problem('storage', text)).toMatch(/^--storage must be a URL/);
+  });
+});
+
+describe('options that do not go together', () => {
+  it.each([
+    [{ 'tls-cert': '/c' }, '--tls-cert needs --tls-key'],
+    [{ 'tls-key': '/k' }, '--tls-key needs --tls-cert'],
+    [{ 'tls-client-ca': '/a' }, '--tls-client-ca needs --tls-cert'],
+  ] as const)('%j: %s', (given, message) => {
+    expect(() => resolveConfig(given, {})).toThrow(new ConfigError(message));
   });
 });
 

@@ -1,6 +1,11 @@
 /** A grpc-js client of the service with promises, on a connection of its own. */
 import { createHash } from 'node:crypto';
-import { type ClientReadableStream, credentials, type ServiceError } from '@grpc/grpc-js';
+import {
+  type ChannelCredentials,
+  type ClientReadableStream,
+  credentials,
+  type ServiceError,
+} from '@grpc/grpc-js';
 import type { Duration } from '../../src/gen/google/protobuf/duration.js';
 import {
   type AddResponse,
@@ -22,8 +27,10 @@ import {
 export class LayerClient {
   readonly #client: LayerCacheServiceClient;
 
-  constructor(address: string) {
-    this.#client = new LayerCacheServiceClient(address, credentials.createInsecure(), {
+  constructor(address: string, by: ChannelCredentials = credentials.createInsecure()) {
+    this.#client = new LayerCacheServiceClient(address, by, {
+      // An address cannot be named in a handshake, says Node, and grpc-js names it.
+      'grpc.ssl_target_name_override': 'localhost',
       'grpc.use_local_subchannel_pool': 1,
       'grpc.enable_retries': 0,
     });

@@ -1,4 +1,10 @@
-import { type ClientOptions, credentials, Metadata, type ServiceError } from '@grpc/grpc-js';
+import {
+  type ChannelCredentials,
+  type ClientOptions,
+  credentials,
+  Metadata,
+  type ServiceError,
+} from '@grpc/grpc-js';
 import { onTestFinished } from 'vitest';
 import { BadRequest, ErrorInfo, RetryInfo } from '../../src/gen/google/rpc/error_details.js';
 import { Status } from '../../src/gen/google/rpc/status.js';
@@ -7,7 +13,12 @@ import {
   FetchRequest,
   LayerCacheServiceClient,
 } from '../../src/gen/layercache/v1/layer_cache.js';
-import { defaultRpcServerSettings, RpcServer, type RpcServerSettings } from '../../src/rpc/server.js';
+import {
+  defaultRpcServerSettings,
+  RpcServer,
+  type RpcServerParts,
+  type RpcServerSettings,
+} from '../../src/rpc/server.js';
 import { RecordedCalls } from './recorded-calls.js';
 import { digest, repository, ScriptedLayers } from './scripted-layers.js';
 
@@ -18,11 +29,14 @@ export interface StartedServer {
   readonly layers: ScriptedLayers;
   readonly observed: RecordedCalls;
   /** A client with a connection of its own, closed when the test ends. */
-  connect(options?: ClientOptions): LayerCacheServiceClient;
+  connect(options?: ClientOptions, by?: ChannelCredentials): LayerCacheServiceClient;
 }
 
 /** A real server over scripted layers on a free port, gone when the test ends. */
-export async function startServer(settings: Partial<RpcServerSettings> = {}): Promise<StartedServer> {
+export async function startServer(
+  settings: Partial<RpcServerSettings> = {},
+  parts: Pick<RpcServerParts, 'tls'> = {},
+): Promise<StartedServer> {
   const layers = new ScriptedLayers();
   const observed = new RecordedCalls();
   const server = new RpcServer({
@@ -30,13 +44,16 @@ export async function startServer(settings: Partial<RpcServerSettings> = {}): Pr
     info: layers,
     observer: observed,
     settings: { ...defaultRpcServerSettings, ...settings },
+    ...parts,
   });
   const port = await server.listen('127.0.0.1:0');
   onTestFinished(() => server.cut());
   server.setServing(true);
   const address = `127.0.0.1:${port}`;
-  const connect = (options: ClientOptions = {}): LayerCacheServiceClient => {
-    const client = new LayerCacheServiceClient(address, credentials.createInsecure(), {
+  const connect = (options: ClientOptions = {}, by = credentials.createInsecure()) => {
+    const client = new LayerCacheServiceClient(address, by, {
+      // An address cannot be named in a handshake, says Node, and grpc-js names it.
+      'grpc.ssl_target_name_override': 'localhost',
       'grpc.use_local_subchannel_pool': 1,
       'grpc.enable_retries': 0,
       ...options,
