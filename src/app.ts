@@ -3,6 +3,7 @@ import { setLogger } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { AdminServer } from './admin/admin-server.js';
 import { CacheUrlError, describeCache, openCache } from './cache/open.js';
+import { openCallers } from './callers.js';
 import { type Config, ConfigError } from './config.js';
 import { TlsFiles, warnOfStrangers } from './credentials.js';
 import { layerServices } from './layer/layer-services.js';
@@ -20,8 +21,8 @@ import { startTelemetry } from './telemetry/telemetry.js';
 export interface App {
   /** Where gRPC is served, with the port that was bound. */
   readonly listen: string;
-  /** Where HTTP is served, with the port that was bound. */
-  readonly admin: string;
+  /** Where HTTP is served, with the port that was bound; `undefined` when it is off. */
+  readonly admin: string | undefined;
   /** Takes no new work, lets what has begun finish within the drain timeout, closes everything. Never rejects. */
   drain(): Promise<void>;
   /** Ends every call now. Never rejects. */
@@ -105,6 +106,8 @@ async function compose(config: Config, log: Logger, version: string, closing: Cl
   warnOfStrangers(config, log);
   const tls = await TlsFiles.open(config, log);
   closing.add('tls', () => tls?.close());
+  const callers = await openCallers(config, log, limiter);
+  closing.add('callers', () => callers?.close());
   const rpc = rpcServer({
     layers: services.layers,
     info: services.info,
@@ -113,8 +116,10 @@ async function compose(config: Config, log: Logger, version: string, closing: Cl
       ...defaultRpcServerSettings,
       stallTimeoutMs: config['stall-timeout'],
       chunkSize: config['chunk-size'],
+      reflection: config.reflection === 'on',
     },
     tls: tls?.identity,
+    authenticator: callers?.authenticator,
   });
   tls?.follow(rpc);
   const admin = new AdminServer({
@@ -128,7 +133,8 @@ async function compose(config: Config, log: Logger, version: string, closing: Cl
   tellChanges(readiness, rpc, log, limiter);
 
   const listen = await bound(config.listen, rpc.listen(formatAddress(config.listen)));
-  const adminAddress = await bound(config.admin, admin.listen(config.admin.host, config.admin.port));
+  const adminAddress =
+    config.admin && (await bound(config.admin, admin.listen(config.admin.host, config.admin.port)));
   log.info(
     {
       listen,

@@ -54,7 +54,9 @@ export function parseCommandLine(
     .description("ask a running server's /readyz: exit 0 when it is ready, else 1");
   declare(health, 'admin');
   health.action((given: { readonly admin?: string }) => {
-    invocation = { command: 'health', admin: resolveOption('admin', given.admin, environment) };
+    const admin = resolveOption('admin', given.admin, environment);
+    if (admin === undefined) throw new ConfigError('--admin is off: there is nobody to ask');
+    invocation = { command: 'health', admin };
   });
 
   program.addHelpText('after', () => `\n${serve.helpInformation()}`);

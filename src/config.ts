@@ -3,7 +3,20 @@
  * environment, validation, `--help` and the README's table all come from here.
  */
 import type { z } from 'zod';
-import { address, day, duration, kib, mib, oneOf, path, size, url } from './option-values.js';
+import {
+  address,
+  addressOrOff,
+  day,
+  duration,
+  kib,
+  mib,
+  oneOf,
+  path,
+  pathOrUrl,
+  size,
+  text,
+  url,
+} from './option-values.js';
 
 /** A value that does not fit its option; `message` is one line for the operator. */
 export class ConfigError extends Error {
@@ -47,8 +60,8 @@ export const options = {
   admin: option({
     placeholder: 'host:port',
     default: '127.0.0.1:9464',
-    help: 'where /metrics, /healthz, /readyz and /debug/vars are served over HTTP; port 0 takes a free one',
-    schema: address(),
+    help: 'where /metrics, /healthz, /readyz and /debug/vars are served over HTTP, in plain text; port 0 takes a free one, off serves them nowhere',
+    schema: addressOrOff(),
   }),
   'tls-cert': option({
     placeholder: 'file',
@@ -67,6 +80,48 @@ export const options = {
     default: '',
     help: 'authorities of client certificates, PEM: a client without one of theirs is refused',
     schema: path(),
+  }),
+  auth: option({
+    placeholder: 'how',
+    default: 'none',
+    help: "how callers are told apart: none (everybody may ask everything), jwt (the registry's bearer tokens) or mtls (client certificates)",
+    schema: oneOf('none', 'jwt', 'mtls'),
+  }),
+  'auth-issuer': option({
+    placeholder: 'text',
+    default: '',
+    help: "the iss of the tokens, as the registry's auth.token.issuer",
+    schema: text(),
+  }),
+  'auth-service': option({
+    placeholder: 'text',
+    default: '',
+    help: "the aud of the tokens, as the registry's auth.token.service",
+    schema: text(),
+  }),
+  'auth-rootcertbundle': option({
+    placeholder: 'file',
+    default: '',
+    help: "certificates that the tokens' x5c leads to or whose keys signed them, PEM, as the registry's auth.token.rootcertbundle",
+    schema: path(),
+  }),
+  'auth-jwks': option({
+    placeholder: 'file|url',
+    default: '',
+    help: "a JSON Web Key Set with the keys of the tokens, as the registry's auth.token.jwks, or the https: URL of one",
+    schema: pathOrUrl(),
+  }),
+  'auth-policy': option({
+    placeholder: 'file',
+    default: '',
+    help: 'which client certificate may do what, JSON, for --auth mtls',
+    schema: path(),
+  }),
+  reflection: option({
+    placeholder: 'on|off',
+    default: 'on',
+    help: "whether clients may ask for the service's description",
+    schema: oneOf('on', 'off'),
   }),
   'cache-timeout': option({
     placeholder: 'duration',
@@ -174,7 +229,31 @@ export function resolveConfig(
 function problemTogether(config: Config): string | undefined {
   const needs = (name: OptionName, other: OptionName) =>
     config[name] !== undefined && config[other] === undefined ? `--${name} needs --${other}` : undefined;
-  return needs('tls-cert', 'tls-key') ?? needs('tls-key', 'tls-cert') ?? needs('tls-client-ca', 'tls-cert');
+  const tls =
+    needs('tls-cert', 'tls-key') ?? needs('tls-key', 'tls-cert') ?? needs('tls-client-ca', 'tls-cert');
+  return tls ?? authProblem(config);
+}
+
+const tokenOptions = ['auth-issuer', 'auth-service', 'auth-rootcertbundle', 'auth-jwks'] as const;
+
+function authProblem(config: Config): string | undefined {
+  const missing = (names: readonly OptionName[]) => {
+    const name = names.find((name) => config[name] === undefined);
+    return name && `--auth ${config.auth} needs --${name}`;
+  };
+  switch (config.auth) {
+    case 'jwt':
+      if (config['auth-rootcertbundle'] === undefined && config['auth-jwks'] === undefined)
+        return '--auth jwt needs --auth-rootcertbundle or --auth-jwks';
+      return missing(['auth-issuer', 'auth-service']);
+    case 'mtls':
+      return missing(['tls-client-ca', 'auth-policy']);
+    case 'none': {
+      // Whoever writes one believes that callers are told apart.
+      const name = [...tokenOptions, 'auth-policy' as const].find((name) => config[name] !== undefined);
+      return name && `--${name} needs --auth ${name === 'auth-policy' ? 'mtls' : 'jwt'}`;
+    }
+  }
 }
 
 /** The options as the README shows them, a Markdown table. */

@@ -17,6 +17,11 @@ export function formatAddress({ host, port }: Address): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
+/** Whether the host is this machine, however it is written. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
+}
+
 function parsed<T>(parse: (text: string) => T | undefined, problem: string): z.ZodType<T, string> {
   return z.string().transform((text, context) => {
     const value = parse(text);
@@ -35,6 +40,23 @@ export function path(): z.ZodType<string | undefined, string> {
   });
 }
 
+/** A text that means something to others; `undefined` for nothing. */
+export function text(): z.ZodType<string | undefined, string> {
+  return z.string().transform((value) => value || undefined);
+}
+
+/** An `https:` URL, `http:` on this machine alone, or a file's path; `undefined` for nothing. */
+export function pathOrUrl(): z.ZodType<string | undefined, string> {
+  return z.string().transform((value, context) => {
+    if (!/^https?:/i.test(value)) return path().parse(value);
+    const { protocol, hostname, username, password } = URL.parse(value) ?? {};
+    const isSafe = protocol === 'https:' || isLoopback(hostname?.replace(/^\[(.*)\]$/, '$1') ?? '');
+    if (isSafe && username === '' && password === '') return value;
+    context.addIssue('must be a file, or a URL with https: (http: on this machine) and without a password');
+    return z.NEVER;
+  });
+}
+
 // Which schemes there are is known where they are opened; here only that it is
 // a URL at all, so that the message can name the option.
 export function url(): z.ZodType<string, string> {
@@ -42,6 +64,17 @@ export function url(): z.ZodType<string, string> {
     (text) => (/^[a-z][a-z0-9+.-]*:/.test(text) ? text : undefined),
     'must be a URL such as memory: or file:///var/lib/registry',
   );
+}
+
+/** `undefined` for `off`. */
+export function addressOrOff(): z.ZodType<Address | undefined, string> {
+  return z.string().transform((text, context) => {
+    if (text === 'off') return undefined;
+    const { data, error } = address().safeParse(text);
+    if (data !== undefined) return data;
+    context.addIssue(`${error.issues[0]?.message}, or off`);
+    return z.NEVER;
+  });
 }
 
 export function address(): z.ZodType<Address, string> {

@@ -1,5 +1,6 @@
 import { status } from '@grpc/grpc-js';
 import { LayerError } from '../layer/errors.js';
+import { AccessError } from './access.js';
 import type { RunningCall } from './running-call.js';
 import type { RpcStatus } from './status.js';
 
@@ -14,6 +15,7 @@ export function recordOf(error: unknown, sent: RpcStatus, call: RunningCall): [c
   const followsFromAbort =
     error === reason ||
     error instanceof LayerError ||
+    error instanceof AccessError ||
     (error instanceof Error && (error.name === 'AbortError' || error.cause === reason));
   return followsFromAbort ? [reason.code, reason] : [status[sent.code], error];
 }

@@ -1,12 +1,14 @@
 import type { Deadline, MetadataValue } from '@grpc/grpc-js';
 import { type CallAbortedError, CallDeadlineError } from './call-aborts.js';
 import type { CallObserver } from './call-observer.js';
+import type { Peer } from './peers.js';
 import { RunningCall } from './running-call.js';
 
 /** What every kind of grpc-js server call has. */
 export interface ArrivedCall {
   readonly metadata: { get(key: string): readonly MetadataValue[] };
   getDeadline(): Deadline;
+  getAuthContext(): Peer;
   once(event: 'cancelled', listener: () => void): unknown;
 }
 

@@ -1,5 +1,6 @@
 import { type handleServerStreamingCall, status } from '@grpc/grpc-js';
 import type { FetchRequest } from '../gen/layercache/v1/layer_cache.js';
+import type { Authenticator } from './authenticator.js';
 import type { BufferPool } from './buffer-pool.js';
 import { BufferShares } from './buffer-shares.js';
 import { ServerCutError } from './call-aborts.js';
@@ -26,11 +27,17 @@ const turnBytes = 512 << 10;
 /** What Fetch does: it opens a layer and sends it to its end; what it throws becomes the status. */
 export type FetchWork = (request: FetchRequest, call: RunningCall, stream: FetchStream) => Promise<void>;
 
+/** What all Fetches share. */
+export interface FetchCallParts {
+  readonly calls: CallsInFlight;
+  readonly authenticator: Authenticator;
+  readonly pool: BufferPool;
+  readonly stallWatch: StallWatch;
+}
+
 /** A grpc-js handler that runs the work as an observed call, over messages that are encoded already. */
 export function fetchCall(
-  calls: CallsInFlight,
-  pool: BufferPool,
-  stallWatch: StallWatch,
+  { calls, authenticator, pool, stallWatch }: FetchCallParts,
   work: FetchWork,
 ): handleServerStreamingCall<FetchRequest, Buffer> {
   const shares = new BufferShares(bufferBudget);
@@ -45,6 +52,10 @@ export function fetchCall(
     grpcCall.once('cancelled', () => stream.over());
     call.armDeadline();
     try {
+      const grant = authenticator.identify(grpcCall);
+      // Without a wait where there is nothing to wait for.
+      if (grant instanceof Promise) await call.granted(grant);
+      else call.grant = grant;
       await call.observed.run(() => work(grpcCall.request, call, stream));
       call.answer(status[status.OK], undefined);
     } catch (error) {

@@ -23,6 +23,7 @@ import type { CachedLayerService } from '../layer/cached-layer-service.js';
 import type { LayerInfoService } from '../layer/layer-info-service.js';
 import type { Digest } from '../reference/digest.js';
 import type { RepositoryName } from '../reference/repository-name.js';
+import type { Authenticator } from './authenticator.js';
 import type { BufferPool } from './buffer-pool.js';
 import type { CallsInFlight } from './calls-in-flight.js';
 import { fetchCall } from './fetch-call.js';
@@ -50,6 +51,7 @@ export interface HandlerParts {
   readonly layers: Layers;
   readonly info: LayerInfo;
   readonly calls: CallsInFlight;
+  readonly authenticator: Authenticator;
   readonly pool: BufferPool;
   readonly stallWatch: StallWatch;
   /** Bytes in a chunk when the client leaves it to us. */
@@ -59,18 +61,18 @@ export interface HandlerParts {
 export type Handlers = Record<keyof typeof LayerCacheServiceService, UntypedHandleCall>;
 
 export function handlers(parts: HandlerParts): Handlers {
-  const { layers, info, calls } = parts;
+  const { layers, info } = parts;
   return {
-    exists: unaryCall<ExistsRequest, ExistsResponse>('Exists', calls, async (request, call) => {
-      const { repository, digest } = named(request, call);
+    exists: unaryCall<ExistsRequest, ExistsResponse>('Exists', parts, async (request, call) => {
+      const { repository, digest } = named(request, call, 'pull');
       call.maxAge = parseMaxAge(request.maxAge);
       const { exists, source } = await layers.exists(repository, digest, call);
       call.observed.source = source;
       return { exists, source: wireSource(source) };
     }),
 
-    stat: unaryCall<StatRequest, StatResponse>('Stat', calls, async (request, call) => {
-      const { repository, digest } = named(request, call);
+    stat: unaryCall<StatRequest, StatResponse>('Stat', parts, async (request, call) => {
+      const { repository, digest } = named(request, call, 'pull');
       call.maxAge = parseMaxAge(request.maxAge);
       const stat = await layers.stat(repository, digest, call);
       call.observed.source = stat.source;
@@ -79,10 +81,11 @@ export function handlers(parts: HandlerParts): Handlers {
 
     findMissing: unaryCall<FindMissingRequest, FindMissingResponse>(
       'FindMissing',
-      calls,
+      parts,
       async (request, call) => {
         const repository = parseRepository(request.repository);
         call.observed.repository = repository;
+        call.require('repository', repository, 'pull');
         const digests = parseDigests(request.digests);
         call.maxAge = parseMaxAge(request.maxAge);
         const missing = await layers.findMissing(repository, digests, call);
@@ -90,8 +93,8 @@ export function handlers(parts: HandlerParts): Handlers {
       },
     ),
 
-    fetch: fetchCall(calls, parts.pool, parts.stallWatch, async (request, call, stream) => {
-      const { repository, digest } = named(request, call);
+    fetch: fetchCall(parts, async (request, call, stream) => {
+      const { repository, digest } = named(request, call, 'pull');
       const range = parseRange(request);
       const chunkSize = parseChunkSize(request.chunkSize, parts.chunkSize);
       call.maxAge = parseMaxAge(request.maxAge);
@@ -100,46 +103,58 @@ export function handlers(parts: HandlerParts): Handlers {
       await stream.send(layer, chunkSize);
     }),
 
-    contains: unaryCall<ContainsRequest, ContainsResponse>('Contains', calls, async (request, call) => {
-      const { repository, digest } = named(request, call);
+    contains: unaryCall<ContainsRequest, ContainsResponse>('Contains', parts, async (request, call) => {
+      const { repository, digest } = named(request, call, 'pull');
       return { contains: await info.contains(repository, digest) };
     }),
 
-    add: unaryCall<AddRequest, AddResponse>('Add', calls, async (request, call) => {
-      const { repository, digest } = named(request, call);
+    add: unaryCall<AddRequest, AddResponse>('Add', parts, async (request, call) => {
+      const { repository, digest } = named(request, call, 'push');
       await info.add(repository, digest, call.signal);
       return {};
     }),
 
-    getMeta: unaryCall<GetMetaRequest, GetMetaResponse>('GetMeta', calls, async (request, call) => {
+    getMeta: unaryCall<GetMetaRequest, GetMetaResponse>('GetMeta', parts, async (request, call) => {
       const digest = parseDigestField(request.digest);
       call.observed.digest = digest;
+      requireRegistry(call);
       const { path, length } = await info.meta(digest);
       return { meta: { path, length: BigInt(length) } };
     }),
 
-    setMeta: unaryCall<SetMetaRequest, SetMetaResponse>('SetMeta', calls, async (request, call) => {
+    setMeta: unaryCall<SetMetaRequest, SetMetaResponse>('SetMeta', parts, async (request, call) => {
       const digest = parseDigestField(request.digest);
       call.observed.digest = digest;
+      requireRegistry(call);
       await info.setMeta(digest, parseMeta(request.meta), call.signal);
       return {};
     }),
 
-    remove: unaryCall<RemoveRequest, RemoveResponse>('Remove', calls, async (request, call) => {
-      const { repository, digest } = named(request, call);
+    remove: unaryCall<RemoveRequest, RemoveResponse>('Remove', parts, async (request, call) => {
+      const { repository, digest } = named(request, call, 'delete');
       await info.remove(repository, digest);
       return {};
     }),
   };
 }
 
-/** The layer that a request names, noted for the call's record as far as it has the grammar. */
+/** Metadata is global by digest: only who may do everything may see and set it. */
+function requireRegistry(call: RunningCall): void {
+  call.require('registry', 'layercache', '*');
+}
+
+/**
+ * The layer that a request names, noted for the call's record as far as it has
+ * the grammar. Whoever may not do that to the repository goes no further.
+ */
 function named(
   request: { readonly repository: string; readonly digest: string },
   call: RunningCall,
+  action: 'pull' | 'push' | 'delete',
 ): { repository: RepositoryName; digest: Digest } {
   const repository = parseRepository(request.repository);
   call.observed.repository = repository;
+  call.require('repository', repository, action);
   const digest = parseDigestField(request.digest);
   call.observed.digest = digest;
   return { repository, digest };

@@ -1,4 +1,5 @@
 import type { CallOptions } from '../layer/layer-service.js';
+import { type Grant, nothing, ScopeMissingError } from './access.js';
 import { type CallAbortedError, CallCancelledError, CallDeadlineError } from './call-aborts.js';
 import type { ObservedCall } from './call-observer.js';
 
@@ -17,6 +18,8 @@ const sameMomentMs = 10;
 export class RunningCall implements CallOptions {
   readonly observed: ObservedCall;
   maxAge: number | undefined;
+  /** What the caller may do; nothing until he is identified. */
+  grant: Grant = nothing;
   readonly #deadline: number;
   readonly #onAnswered: (call: RunningCall) => void;
   #controller: AbortController | undefined;
@@ -43,6 +46,17 @@ export class RunningCall implements CallOptions {
   /** Why the call was given up; `undefined` while it was not. */
   get abortReason(): CallAbortedError | undefined {
     return this.#abortReason;
+  }
+
+  /** Waits for what the caller may do; throws why the call was given up, if it was meanwhile. */
+  async granted(grant: Promise<Grant>): Promise<void> {
+    this.grant = await grant;
+    if (this.#abortReason !== undefined) throw this.#abortReason;
+  }
+
+  /** Throws a `ScopeMissingError` unless the caller may do that. */
+  require(type: string, name: string, action: string): void {
+    if (!this.grant.allows(type, name, action)) throw new ScopeMissingError(type, action);
   }
 
   /**

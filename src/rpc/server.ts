@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type MethodDefinition, Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
 import { LayerCacheServiceService } from '../gen/layercache/v1/layer_cache.js';
+import { AnyCaller, type Authenticator } from './authenticator.js';
 import { BufferPool } from './buffer-pool.js';
 import { ServerCutError } from './call-aborts.js';
 import type { CallObserver } from './call-observer.js';
@@ -29,6 +30,8 @@ export interface RpcServerSettings {
   /** Milliseconds after which a silent connection is pinged, and how long it may take to answer. */
   readonly keepaliveTimeMs: number;
   readonly keepaliveTimeoutMs: number;
+  /** Whether clients may ask for the service's description. */
+  readonly reflection: boolean;
 }
 
 export const defaultRpcServerSettings: RpcServerSettings = {
@@ -38,6 +41,7 @@ export const defaultRpcServerSettings: RpcServerSettings = {
   connectionAgeMs: 30 * 60_000,
   keepaliveTimeMs: 60_000,
   keepaliveTimeoutMs: 20_000,
+  reflection: true,
 };
 
 export interface RpcServerParts {
@@ -47,6 +51,8 @@ export interface RpcServerParts {
   readonly settings: RpcServerSettings;
   /** With it TLS is spoken, and nothing else. Throws if it is no pair. */
   readonly tls?: TlsIdentity | undefined;
+  /** Everybody may do everything, unless given. */
+  readonly authenticator?: Authenticator | undefined;
 }
 
 /** The service's full name, as health and reflection know it. */
@@ -86,7 +92,8 @@ export class RpcServer {
   readonly #cutAsked = Promise.withResolvers<void>();
   #drained: Promise<void> | undefined;
 
-  constructor({ layers, info, observer, settings, tls }: RpcServerParts) {
+  constructor(parts: RpcServerParts) {
+    const { layers, info, observer, settings, tls, authenticator = new AnyCaller() } = parts;
     this.#server = new Server(serverOptions(settings));
     this.#calls = new CallsInFlight(observer);
     this.#health = new Health(serviceName);
@@ -96,13 +103,14 @@ export class RpcServer {
       layers,
       info,
       calls: this.#calls,
+      authenticator,
       pool,
       stallWatch,
       chunkSize: settings.chunkSize,
     });
     this.#server.addService(definition, implementation);
     this.#health.addToServer(this.#server);
-    addReflection(this.#server, [serviceName, 'grpc.health.v1.Health']);
+    if (settings.reflection) addReflection(this.#server, [serviceName, 'grpc.health.v1.Health']);
     const injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
     takeStreams(this.#server, unaryStreams(unaryMethods(implementation), maxReceivedMessage));
     // TLS ends before grpc-js: its sockets are all that it needs to see of it.

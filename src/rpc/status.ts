@@ -9,6 +9,7 @@ import type { Any } from '../gen/google/protobuf/any.js';
 import { BadRequest, ErrorInfo, RetryInfo } from '../gen/google/rpc/error_details.js';
 import { Status } from '../gen/google/rpc/status.js';
 import { DigestFailedError, InvalidInputError, LayerError, type Reason } from '../layer/errors.js';
+import { AccessError, type AccessReason } from './access.js';
 
 /** A status as grpc-js sends it. */
 export interface RpcStatus {
@@ -23,7 +24,7 @@ export const errorDomain = 'layercache';
 /** How long a client should wait before it tries again after a transient fault. */
 const retryDelaySeconds = 1n;
 
-const codes: Readonly<Record<Reason, status>> = {
+const codes: Readonly<Record<Reason | AccessReason, status>> = {
   REPOSITORY_INVALID: status.INVALID_ARGUMENT,
   DIGEST_INVALID: status.INVALID_ARGUMENT,
   META_INVALID: status.INVALID_ARGUMENT,
@@ -41,16 +42,19 @@ const codes: Readonly<Record<Reason, status>> = {
   LINK_CORRUPT: status.DATA_LOSS,
   CACHE_UNAVAILABLE: status.UNAVAILABLE,
   STORAGE_UNAVAILABLE: status.UNAVAILABLE,
+  KEYS_UNAVAILABLE: status.UNAVAILABLE,
+  TOKEN_INVALID: status.UNAUTHENTICATED,
+  SCOPE_MISSING: status.PERMISSION_DENIED,
 };
 
 /** The status that a client gets for what was thrown. */
 export function statusOf(error: unknown): RpcStatus {
-  if (error instanceof DigestFailedError) return layerStatus(error.cause, { digest: error.digest });
-  if (error instanceof LayerError) return layerStatus(error, {});
+  if (error instanceof DigestFailedError) return decidedStatus(error.cause, { digest: error.digest });
+  if (error instanceof LayerError || error instanceof AccessError) return decidedStatus(error, {});
   return richStatus(status.INTERNAL, 'internal error', [errorInfo('INTERNAL', {})]);
 }
 
-function layerStatus(error: LayerError, metadata: Record<string, string>): RpcStatus {
+function decidedStatus(error: LayerError | AccessError, metadata: Record<string, string>): RpcStatus {
   const code = codes[error.reason];
   const details = [errorInfo(error.reason, metadata)];
   if (error instanceof InvalidInputError) details.push(badRequest(error));
@@ -64,7 +68,7 @@ function richStatus(code: status, message: string, details: Any[]): RpcStatus {
   return { code, details: message, metadata };
 }
 
-function errorInfo(reason: Reason | 'INTERNAL', metadata: Record<string, string>): Any {
+function errorInfo(reason: Reason | AccessReason | 'INTERNAL', metadata: Record<string, string>): Any {
   return packed('google.rpc.ErrorInfo', ErrorInfo.encode({ reason, domain: errorDomain, metadata }).finish());
 }
 

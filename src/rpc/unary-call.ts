@@ -1,4 +1,5 @@
 import { type handleUnaryCall, status } from '@grpc/grpc-js';
+import type { Authenticator } from './authenticator.js';
 import { recordOf } from './call-record.js';
 import type { CallsInFlight } from './calls-in-flight.js';
 import type { RunningCall } from './running-call.js';
@@ -7,15 +8,25 @@ import { statusOf } from './status.js';
 /** What a unary RPC does; what it throws becomes the status. */
 export type UnaryWork<Request, Response> = (request: Request, call: RunningCall) => Promise<Response>;
 
+/** What all unary calls share. */
+export interface UnaryCallParts {
+  readonly calls: CallsInFlight;
+  readonly authenticator: Authenticator;
+}
+
 /** A grpc-js handler that runs the work as an observed call with a signal of its own. */
 export function unaryCall<Request, Response>(
   method: string,
-  calls: CallsInFlight,
+  { calls, authenticator }: UnaryCallParts,
   work: UnaryWork<Request, Response>,
 ): handleUnaryCall<Request, Response> {
   return async (grpcCall, callback) => {
     const call = calls.begin(method, grpcCall);
     try {
+      const grant = authenticator.identify(grpcCall);
+      // Without a wait where there is nothing to wait for.
+      if (grant instanceof Promise) await call.granted(grant);
+      else call.grant = grant;
       const response = await call.observed.run(() => work(grpcCall.request, call));
       callback(null, response);
       call.answer(call.abortReason?.code ?? status[status.OK], call.abortReason);

@@ -10,6 +10,7 @@ import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { Metadata, type sendUnaryData, status } from '@grpc/grpc-js';
 import type { ArrivedCall } from './calls-in-flight.js';
 import type { StreamHandler, StreamTaker } from './http2-server.js';
+import { type Peer, Peers } from './peers.js';
 
 /** What a handler of ours needs of a unary call. */
 export interface UnaryCall extends ArrivedCall {
@@ -52,10 +53,11 @@ const okTrailers = { 'grpc-status': status.OK, 'grpc-message': 'OK' };
 /** Takes the streams of these RPCs, unless they are not plain; messages are at most so many bytes. */
 export function unaryStreams(methods: readonly UnaryMethod[], maxMessageLength: number): StreamTaker {
   const byPath = new Map(methods.map((method) => [method.path, method]));
+  const peers = new Peers();
   return (stream, headers, handBack) => {
     const method = byPath.get(headers[':path'] ?? '');
     if (method === undefined || !isPlain(headers)) return false;
-    new UnaryStream(stream, headers, method, maxMessageLength, handBack);
+    new UnaryStream(stream, headers, method, maxMessageLength, handBack, peers);
     return true;
   };
 }
@@ -77,6 +79,7 @@ class UnaryStream implements UnaryCall {
   readonly #method: UnaryMethod;
   readonly #maxMessageLength: number;
   readonly #handBack: StreamHandler;
+  readonly #peers: Peers;
   readonly #deadline: number;
   readonly #timer: NodeJS.Timeout | undefined;
   readonly #chunks: Buffer[] = [];
@@ -90,8 +93,10 @@ class UnaryStream implements UnaryCall {
     method: UnaryMethod,
     maxMessageLength: number,
     handBack: StreamHandler,
+    peers: Peers,
   ) {
     this.#stream = stream;
+    this.#peers = peers;
     this.#headers = headers;
     this.#method = method;
     this.#maxMessageLength = maxMessageLength;
@@ -111,6 +116,10 @@ class UnaryStream implements UnaryCall {
 
   getDeadline(): number {
     return this.#deadline;
+  }
+
+  getAuthContext(): Peer {
+    return this.#peers.of(this.#stream.session);
   }
 
   once(_cancelled: 'cancelled', listener: () => void): void {

@@ -63,7 +63,7 @@ describe('the server', () => {
     const metrics = await (await fetch(`http://${app.admin}/metrics`)).text();
     expect(metrics).toContain('layercache_requests_total{operation="exists",result="miss"} 1');
     await app.drain();
-    expect([await isFree(app.listen), await isFree(app.admin)]).toEqual([true, true]);
+    expect([await isFree(app.listen), await isFree(app.admin ?? '')]).toEqual([true, true]);
     await expect(client.exists(repository, digest)).rejects.toMatchObject({ code: status.UNAVAILABLE });
   });
 
@@ -99,12 +99,12 @@ describe('the server', () => {
 
   it('says so when an address cannot be listened on, and leaves nothing open', async () => {
     const first = await start();
-    await expect(start({ admin: first.admin })).rejects.toThrow(
+    await expect(start({ admin: first.admin ?? '' })).rejects.toThrow(
       new StartError(`cannot listen on ${first.admin}: the address is in use`),
     );
     const free = await start();
     await free.drain();
-    await expect(start({ listen: free.listen, admin: first.admin })).rejects.toThrow(StartError);
+    await expect(start({ listen: free.listen, admin: first.admin ?? '' })).rejects.toThrow(StartError);
     expect(await isFree(free.listen)).toBe(true);
   });
 

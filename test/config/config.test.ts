@@ -31,6 +31,13 @@ describe('defaults', () => {
       'tls-cert': undefined,
       'tls-key': undefined,
       'tls-client-ca': undefined,
+      auth: 'none',
+      'auth-issuer': undefined,
+      'auth-service': undefined,
+      'auth-rootcertbundle': undefined,
+      'auth-jwks': undefined,
+      'auth-policy': undefined,
+      reflection: 'on',
       'cache-timeout': 100,
       'storage-timeout': 10_000,
       'revalidate-after': 600_000,
@@ -180,11 +187,35 @@ describe('words and URLs', () => {
   });
 });
 
+describe('a key set', () => {
+  it.each(['/etc/jwks.json', 'https://issuer/jwks', 'http://localhost:1/jwks', 'http://[::1]/jwks'])(
+    'may be %s',
+    (given) => expect(resolveOption('auth-jwks', given, {})).toBe(given),
+  );
+
+  it.each(['http://issuer/jwks', 'https://user:hunter2@issuer/jwks', 'http://127.0.0.1.evil/', 'https://'])(
+    'may not be %s',
+    (given) =>
+      expect(problem('auth-jwks', given)).toMatch(/^--auth-jwks must be a file, or a URL with https:/),
+  );
+});
+
 describe('options that do not go together', () => {
   it.each([
     [{ 'tls-cert': '/c' }, '--tls-cert needs --tls-key'],
     [{ 'tls-key': '/k' }, '--tls-key needs --tls-cert'],
     [{ 'tls-client-ca': '/a' }, '--tls-client-ca needs --tls-cert'],
+    [{ auth: 'jwt' }, '--auth jwt needs --auth-rootcertbundle or --auth-jwks'],
+    [{ auth: 'jwt', 'auth-jwks': '/k' }, '--auth jwt needs --auth-issuer'],
+    [{ auth: 'jwt', 'auth-rootcertbundle': '/r', 'auth-issuer': 'i' }, '--auth jwt needs --auth-service'],
+    [{ auth: 'mtls', 'auth-policy': '/p' }, '--auth mtls needs --tls-client-ca'],
+    [
+      { auth: 'mtls', 'tls-cert': '/c', 'tls-key': '/k', 'tls-client-ca': '/a' },
+      '--auth mtls needs --auth-policy',
+    ],
+    // Whoever wrote it believes that callers are told apart.
+    [{ 'auth-jwks': '/k' }, '--auth-jwks needs --auth jwt'],
+    [{ 'auth-policy': '/p' }, '--auth-policy needs --auth mtls'],
   ] as const)('%j: %s', (given, message) => {
     expect(() => resolveConfig(given, {})).toThrow(new ConfigError(message));
   });

@@ -8,6 +8,7 @@ import { Server, ServerCredentials, type ServerWritableStream } from '@grpc/grpc
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { FetchRequest, LayerCacheServiceService } from '../../src/gen/layercache/v1/layer_cache.js';
 import { DataLossError } from '../../src/layer/errors.js';
+import { AnyCaller } from '../../src/rpc/authenticator.js';
 import { BufferPool } from '../../src/rpc/buffer-pool.js';
 import { CallsInFlight } from '../../src/rpc/calls-in-flight.js';
 import { fetchCall } from '../../src/rpc/fetch-call.js';
@@ -39,9 +40,12 @@ function closedUp(
 async function startBothWays(layer: () => ScriptedLayer): Promise<string> {
   const server = new Server();
   const handle = fetchCall(
-    new CallsInFlight(new RecordedCalls()),
-    new BufferPool(1 << 20),
-    new StallWatch(60_000),
+    {
+      calls: new CallsInFlight(new RecordedCalls()),
+      authenticator: new AnyCaller(),
+      pool: new BufferPool(1 << 20),
+      stallWatch: new StallWatch(60_000),
+    },
     (_request, _call, stream) => stream.send(layer(), 256 * kib),
   );
   const { fetch } = LayerCacheServiceService;

@@ -35,7 +35,7 @@ export interface StartedServer {
 /** A real server over scripted layers on a free port, gone when the test ends. */
 export async function startServer(
   settings: Partial<RpcServerSettings> = {},
-  parts: Pick<RpcServerParts, 'tls'> = {},
+  parts: Pick<RpcServerParts, 'tls' | 'authenticator'> = {},
 ): Promise<StartedServer> {
   const layers = new ScriptedLayers();
   const observed = new RecordedCalls();

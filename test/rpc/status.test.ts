@@ -10,6 +10,7 @@ import {
   StorageUnavailableError,
   UnverifiedError,
 } from '../../src/layer/errors.js';
+import { KeysUnavailableError, ScopeMissingError, TokenInvalidError } from '../../src/rpc/access.js';
 import { digest, otherDigest, repository } from './scripted-layers.js';
 import { ask, detailsOf, failure, fetchAll, startServer } from './started-server.js';
 
@@ -27,6 +28,9 @@ describe('every error of the domain has its status and its details', () => {
     ['LINK_CORRUPT', new DataLossError('LINK_CORRUPT', 'bad'), status.DATA_LOSS],
     ['CACHE_UNAVAILABLE', new CacheUnavailableError(inside), status.UNAVAILABLE],
     ['STORAGE_UNAVAILABLE', new StorageUnavailableError(inside), status.UNAVAILABLE],
+    ['KEYS_UNAVAILABLE', new KeysUnavailableError(inside), status.UNAVAILABLE],
+    ['TOKEN_INVALID', new TokenInvalidError('not ours'), status.UNAUTHENTICATED],
+    ['SCOPE_MISSING', new ScopeMissingError('repository', 'pull'), status.PERMISSION_DENIED],
   ];
 
   function expectDetails(error: ServiceError, reason: string, thrown: Error, code: status): void {
