@@ -14,8 +14,10 @@ import { promisify } from 'node:util';
 export interface DockerRegistryOptions {
   /** Its storage's root directory. */
   readonly root: string;
-  /** Port of the Redis that it keeps its blob descriptors in. */
-  readonly redisPort: number;
+  /** Port of the Redis that it keeps its blob descriptors in; in its own memory unless given. */
+  readonly redisPort?: number;
+  /** Admits only who bears a token of this issuer, for this service, signed by who leads to these roots. */
+  readonly tokens?: { readonly issuer: string; readonly service: string; readonly rootCertBundle: string };
 }
 
 const startTimeoutMs = 15_000;
@@ -40,7 +42,7 @@ export class DockerRegistry {
   }
 
   /** Resolves when it answers. */
-  static async start({ root, redisPort }: DockerRegistryOptions): Promise<DockerRegistry> {
+  static async start({ root, redisPort, tokens }: DockerRegistryOptions): Promise<DockerRegistry> {
     const directory = await mkdtemp(join(tmpdir(), 'layercache-registry-'));
     const config = join(directory, 'config.json');
     // YAML takes JSON.
@@ -52,9 +54,19 @@ export class DockerRegistry {
         storage: {
           filesystem: { rootdirectory: root },
           delete: { enabled: true },
-          cache: { blobdescriptor: 'redis' },
+          cache: { blobdescriptor: redisPort === undefined ? 'inmemory' : 'redis' },
         },
-        redis: { addr: `127.0.0.1:${redisPort}` },
+        ...(redisPort !== undefined && { redis: { addr: `127.0.0.1:${redisPort}` } }),
+        ...(tokens && {
+          auth: {
+            token: {
+              realm: 'http://127.0.0.1/token',
+              issuer: tokens.issuer,
+              service: tokens.service,
+              rootcertbundle: tokens.rootCertBundle,
+            },
+          },
+        }),
         http: { addr: '127.0.0.1:0' },
       }),
     );
@@ -113,9 +125,12 @@ export class DockerRegistry {
     }
   }
 
-  /** The status of a HEAD of the layer. */
-  async head(repository: string, digest: string): Promise<number> {
-    const response = await fetch(`${this.#url}/v2/${repository}/blobs/${digest}`, { method: 'HEAD' });
+  /** The status of a HEAD of the layer, asked with that token. */
+  async head(repository: string, digest: string, token?: string): Promise<number> {
+    const response = await fetch(`${this.#url}/v2/${repository}/blobs/${digest}`, {
+      method: 'HEAD',
+      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+    });
     return response.status;
   }
 

@@ -4,6 +4,7 @@ import {
   type ChannelCredentials,
   type ClientReadableStream,
   credentials,
+  Metadata,
   type ServiceError,
 } from '@grpc/grpc-js';
 import type { Duration } from '../../src/gen/google/protobuf/duration.js';
@@ -40,8 +41,13 @@ export class LayerClient {
     return answer((done) => this.#client.exists({ repository, digest, maxAge }, done));
   }
 
-  stat(repository: string, digest: string, maxAge?: Duration): Promise<StatResponse> {
-    return answer((done) => this.#client.stat({ repository, digest, maxAge }, done));
+  stat(
+    repository: string,
+    digest: string,
+    maxAge?: Duration,
+    metadata = new Metadata(),
+  ): Promise<StatResponse> {
+    return answer((done) => this.#client.stat({ repository, digest, maxAge }, metadata, done));
   }
 
   async findMissing(repository: string, digests: string[], maxAge?: Duration): Promise<string[]> {
