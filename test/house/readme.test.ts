@@ -13,6 +13,7 @@ import { LayercacheProcess } from '../parts/layercache-process.js';
 import { pinnedNode } from '../parts/pinned-node.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
 import { TemporaryTree } from '../parts/temporary-tree.js';
+import { TokenIssuer } from '../parts/token-issuer.js';
 
 const root = join(import.meta.dirname, '..', '..');
 const readme = await readFile(join(root, 'README.md'), 'utf8');
@@ -115,6 +116,45 @@ describe('its examples work', () => {
     expect(said).toContain('"exists":true');
     expect(said).toContain('"length":"7"');
     expect(said).toContain('"contains":true');
+  });
+
+  it("TLS with a certificate of one's own, and tokens of the registry's bundle", async () => {
+    const own = block('sh', 'openssl');
+    const [, request = ''] = /^(openssl[\s\S]*?)\nnode /m.exec(own) ?? [];
+    await run('bash', ['-c', `cd ${folder} && ${request} && cp tls.pem bundle.pem`]);
+    const [, options = ''] = /--auth jwt([\s\S]*?)\ngrpcurl/.exec(block('sh', '--auth jwt')) ?? [];
+    const withTls = await LayercacheProcess.start(
+      [
+        ...[
+          `--storage=file://${tree.root}`,
+          '--tls-cert',
+          'tls.pem',
+          '--tls-key',
+          'tls.key',
+          '--auth',
+          'jwt',
+        ],
+        ...options.replaceAll('\\\n', ' ').trim().split(/\s+/),
+      ],
+      { cwd: folder },
+    );
+    const buf = join(root, 'node_modules', '.bin', 'buf');
+    const address = withTls.listen.replace('127.0.0.1', 'localhost');
+    const curl = ['curl', '--protocol', 'grpc', '--cacert', join(folder, 'tls.pem')];
+    const services = await run(buf, [...curl, `https://${address}`, '--list-services']);
+    expect(services).toContain('layercache.v1.LayerCacheService');
+    const layer = JSON.stringify({ repository: 'demo/app', digest });
+    const stat = [...curl, '-d', layer, `https://${address}/layercache.v1.LayerCacheService/Stat`];
+    await expect(run(buf, stat)).rejects.toThrow('unauthenticated');
+    const files = ['tls.pem', 'tls.key'].map((file) => readFile(join(folder, file)));
+    const [cert, key] = (await Promise.all(files)) as [Buffer, Buffer];
+    const tokens = new TokenIssuer({ cert, key, certFile: '', keyFile: '' });
+    const access = [{ type: 'repository', name: 'demo/app', actions: ['pull'] }];
+    const claims = { iss: 'auth.example', aud: 'registry.example' };
+    const token = tokens.issue(access, claims);
+    const said = await run(buf, [...stat, '-H', `authorization: Bearer ${token}`]);
+    expect(said.replaceAll(' ', '')).toContain('"length":"7"');
+    await withTls.stop();
   });
 
   it('TypeScript', async () => {

@@ -37,7 +37,8 @@ export class TokenIssuer {
   issue(access: readonly Access[], claims: Claims = {}, header: Header = { x5c: this.#chain }): string {
     const now = Math.floor(Date.now() / 1000);
     const usual = { iss: issuer, aud: service, sub: 'somebody', iat: now, nbf: now, exp: now + 60 };
-    return signed({ typ: 'JWT', alg: 'ES256', ...header }, { ...usual, access, ...claims }, (text) =>
+    const alg = this.#key.asymmetricKeyType === 'rsa' ? 'RS256' : 'ES256';
+    return signed({ typ: 'JWT', alg, ...header }, { ...usual, access, ...claims }, (text) =>
       sign('sha256', text, { key: this.#key, dsaEncoding: 'ieee-p1363' }),
     );
   }

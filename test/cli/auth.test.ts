@@ -1,0 +1,112 @@
+/** The program that tells its callers apart: what it refuses to start with, and that it renews. */
+import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Metadata, status } from '@grpc/grpc-js';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { CertificateAuthority } from '../parts/certificate-authority.js';
+import { LayerClient } from '../parts/layer-client.js';
+import { LayercacheProcess, run } from '../parts/layercache-process.js';
+import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
+import { TemporaryTree } from '../parts/temporary-tree.js';
+import { issuer, service, TokenIssuer } from '../parts/token-issuer.js';
+
+const repository = repositoryNamed('library/demo');
+
+let tree: TemporaryTree;
+let authority: CertificateAuthority;
+let folder: string;
+let bad: string;
+beforeAll(async () => {
+  [tree, authority] = await Promise.all([TemporaryTree.create(), CertificateAuthority.create()]);
+  folder = await mkdtemp(join(tmpdir(), 'layercache-auth-'));
+  bad = join(folder, 'bad');
+  await writeFile(bad, 'hunter2');
+});
+afterAll(() =>
+  Promise.all([tree.delete(), authority.delete(), rm(folder, { recursive: true, force: true })]),
+);
+
+const running: LayercacheProcess[] = [];
+afterEach(async () => {
+  for (const server of running.splice(0)) await server.stop();
+});
+
+async function start(...args: string[]): Promise<LayercacheProcess> {
+  const server = await LayercacheProcess.start([`--storage=file://${tree.root}`, ...args]);
+  running.push(server);
+  return server;
+}
+
+const jwt = ['--auth=jwt', `--auth-issuer=${issuer}`, `--auth-service=${service}`];
+
+describe('a mistake is one line that names the option and quotes nothing, exit code 2', () => {
+  it.each<[() => string[], string]>([
+    [() => ['--auth=jwt'], '--auth jwt needs --auth-rootcertbundle or --auth-jwks'],
+    [() => [...jwt, `--auth-jwks=${bad}`], '--auth-jwks: it is no JSON Web Key Set'],
+    [
+      () => [...jwt, `--auth-rootcertbundle=${bad}`],
+      '--auth-rootcertbundle: there is no certificate in PEM form',
+    ],
+    [
+      () => [
+        ...['--auth=mtls', `--auth-policy=${bad}`, `--tls-cert=${authority.certFile}`],
+        ...[`--tls-key=${authority.keyFile}`, `--tls-client-ca=${authority.certFile}`],
+      ],
+      '--auth-policy: it is no JSON',
+    ],
+  ])('%#', async (args, message) => {
+    const { code, stderr } = await run([
+      ...args(),
+      ...['--listen=127.0.0.1:0', '--admin=127.0.0.1:0', `--storage=file://${tree.root}`],
+    ]);
+    expect(stderr).toMatch(/^layercache: [^\n]+\n$/);
+    expect(stderr).toContain(message);
+    expect(stderr).not.toContain('hunter2');
+    expect(code).toBe(2);
+  });
+
+  it('health has nobody to ask when admin is off', async () => {
+    const { code, stderr } = await run(['health', '--admin=off']);
+    expect({ code, stderr }).toEqual({
+      code: 2,
+      stderr: 'layercache: --admin is off: there is nobody to ask; see layercache --help\n',
+    });
+  });
+});
+
+it('a key that leaves the set counts no longer, also for a token that was taken before', async () => {
+  const digest = await pushLayer(tree, repository, Buffer.from('a layer'));
+  const [first, second] = (await Promise.all([authority.issue(), authority.issue()])).map(
+    (certificate) => new TokenIssuer(certificate),
+  ) as [TokenIssuer, TokenIssuer];
+  const file = join(folder, 'jwks.json');
+  const publish = async (...keys: object[]) => {
+    await writeFile(`${file}.new`, JSON.stringify({ keys }));
+    await rename(`${file}.new`, file);
+  };
+  await publish(first.jwk('first'));
+  const server = await start(...jwt, `--auth-jwks=${file}`, '--admin=off');
+  expect(server.log[0]).not.toHaveProperty('admin');
+  const client = new LayerClient(server.listen);
+  const code = (issuer: TokenIssuer, kid: string) => {
+    const metadata = new Metadata();
+    const access = [{ type: 'repository', name: repository, actions: ['pull'] }];
+    metadata.set('authorization', `Bearer ${issuer.issue(access, {}, { kid })}`);
+    return client.stat(repository, digest, undefined, metadata).then(
+      () => status.OK,
+      (error: { code: status }) => error.code,
+    );
+  };
+  expect([await code(first, 'first'), await code(second, 'second')]).toEqual([
+    status.OK,
+    status.UNAUTHENTICATED,
+  ]);
+  await publish(second.jwk('second'));
+  await server.logged((line) => line.msg === 'files have changed and are used from now on');
+  expect([await code(first, 'first'), await code(second, 'second')]).toEqual([
+    status.UNAUTHENTICATED,
+    status.OK,
+  ]);
+  client.close();
+});
