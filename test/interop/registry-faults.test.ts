@@ -1,6 +1,6 @@
 /** The same faults for Debian's docker-registry and for us, over one tree and one Redis, in one table. */
 import { randomBytes } from 'node:crypto';
-import { rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, rmdir, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type ServiceError, status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -91,6 +91,17 @@ it('Redis SIGSTOPped, killed, back', async () => {
   expect(await compare('Redis killed', digest)).toEqual(right);
   await redis.restart();
   expect(await compare('Redis back, empty', digest)).toEqual(right);
+});
+
+it('rule 11: a volume that is not there, for a layer that no cache knows', async () => {
+  const { digest } = await warm();
+  await (await redis.client()).flushall();
+  await rename(tree.root, `${tree.root}-away`);
+  await mkdir(tree.root);
+  expect(await compare('volume not mounted', digest)).toEqual({ stat: 'UNAVAILABLE', fetch: 'UNAVAILABLE' });
+  await rmdir(tree.root);
+  await rename(`${tree.root}-away`, tree.root);
+  expect(await compare('volume back', digest)).toEqual(right);
 });
 
 it('a blob deleted, cut, rotten under a warm cache', async () => {

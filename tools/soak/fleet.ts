@@ -4,7 +4,7 @@ import { openDescriptors } from '../../test/parts/open-descriptors.js';
 import type { RedisServer } from '../../test/parts/redis-server.js';
 import type { TemporaryTree } from '../../test/parts/temporary-tree.js';
 import type { Subject } from './callers.ts';
-import { type Use, useOf } from './gauges.ts';
+import { openStreams, type Use, useOf } from './gauges.ts';
 
 export interface Member extends Subject {
   readonly process: LayercacheProcess;
@@ -15,8 +15,11 @@ export interface Member extends Subject {
   readonly atRest: Use[];
 }
 
-/** What memory at rest may grow by from the first half of a long soak to the second. */
-const growth = { factor: 1.15, mib: 12 };
+/** How long, in milliseconds, files and streams may take to close, and memory to be given back. */
+const closeMs = 8_000;
+const restMs = 45_000;
+/** What memory at rest may grow by in the last part of a long soak. */
+const growth = { factor: 1.15, mib: 24 };
 /** Descriptors that a server may have besides those that it had at rest: to Redis it may reconnect. */
 const spareDescriptors = 6;
 
@@ -64,9 +67,17 @@ export class Fleet {
     for (const member of this.members) member.use = await useOf(member.process.pid);
   }
 
+  /** Waits until the servers have given back what they need not, or for as long as they may take to. */
   async measureAtRest(): Promise<void> {
-    await this.measure();
-    for (const { use, atRest } of this.members) atRest.push(use);
+    const members = await settled(
+      async () => {
+        await this.measure();
+        return this.members;
+      },
+      (all) => all.every(({ use, atRest }) => !hasGrown(atRest.at(-1) ?? use, use)),
+      restMs,
+    );
+    for (const { use, atRest } of members) atRest.push(use);
   }
 
   /** What has grown; to be asked when all clients have gone. */
@@ -77,20 +88,23 @@ export class Fleet {
         async () => {
           const files = await openDescriptors(this.#root, process.pid);
           const { descriptors } = await useOf(process.pid);
-          return { files, descriptors };
+          return { files, descriptors, streams: await openStreams(process.admin) };
         },
-        ({ files, descriptors }) => files.length === 0 && descriptors <= idle.descriptors + spareDescriptors,
+        ({ files, descriptors, streams }) =>
+          files.length === 0 && streams === 0 && descriptors <= idle.descriptors + spareDescriptors,
+        closeMs,
       );
+      if (open.streams > 0) found.push(`${name}: ${open.streams} streams are still open`);
       if (open.files.length > 0) found.push(`${name}: files left open: ${open.files.join(', ')}`);
       if (open.descriptors > idle.descriptors + spareDescriptors)
         found.push(
           `${name}: ${open.descriptors} descriptors at rest, ${idle.descriptors} before the first call`,
         );
-      const [before, after] = atRest;
+      const [before, after] = atRest.slice(-2);
       if (before === undefined || after === undefined) continue;
-      if (after.residentMiB > before.residentMiB * growth.factor + growth.mib)
+      if (hasGrown(before, after))
         found.push(
-          `${name}: ${after.residentMiB.toFixed(0)} MiB at rest, ${before.residentMiB.toFixed(0)} MiB half-way`,
+          `${name}: ${after.residentMiB.toFixed(0)} MiB at rest, ${before.residentMiB.toFixed(0)} MiB at the rest before`,
         );
     }
     return found;
@@ -118,8 +132,16 @@ export class Fleet {
   }
 }
 
-async function settled<T>(look: () => Promise<T>, isSettled: (value: T) => boolean): Promise<T> {
-  const deadline = performance.now() + 8000;
+function hasGrown(before: Use, after: Use): boolean {
+  return after.residentMiB > before.residentMiB * growth.factor + growth.mib;
+}
+
+async function settled<T>(
+  look: () => Promise<T>,
+  isSettled: (value: T) => boolean,
+  patienceMs: number,
+): Promise<T> {
+  const deadline = performance.now() + patienceMs;
   for (;;) {
     const value = await look();
     if (isSettled(value) || performance.now() > deadline) return value;
