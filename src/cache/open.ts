@@ -2,19 +2,22 @@
  * The URL that names a cache:
  *
  *   memory:                              in this process; `?max=` entries
- *   redis://[user:password@]host[:port][/db]
- *   rediss://…                           the same over TLS
+ *   redis://…, redis+sentinel://…, redis+cluster://…, and over TLS rediss…: `redis-url.ts`
  *     ?near=50000                        so many layers are held in this process too
  *     &near-ttl=60s                      for at most so long
  *
  * No message repeats a part of the URL: it may be a password with a character
  * that should have been percent-encoded.
  */
+import { CacheUrlError } from './cache-url-error.js';
 import { GuardedCache } from './guarded-cache.js';
 import type { LayerInfoCache } from './layer-info-cache.js';
 import { defaultMaxEntries, MemoryCache } from './memory-cache.js';
 import type { NearOptions } from './near-cache.js';
-import type { RedisAddress } from './redis-connection.js';
+import { describeRedis, isRedisUrl, parseRedisUrl, type RedisUrl } from './redis-url.js';
+import { tlsMaterial } from './tls-material.js';
+
+export { CacheUrlError };
 
 export interface CacheOptions {
   /** Milliseconds that an operation may take; a cache in memory needs no deadline. */
@@ -23,11 +26,6 @@ export interface CacheOptions {
   readonly onUp: (up: boolean) => void;
   /** Troubles of the connection itself, a failed attempt each; operations tell their own. */
   readonly onError: (error: Error) => void;
-}
-
-/** The URL names no cache that we can open. One line, fit for an operator. */
-export class CacheUrlError extends TypeError {
-  override readonly name = 'CacheUrlError';
 }
 
 /**
@@ -41,15 +39,20 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
     options.onUp(true);
     return new MemoryCache(target.max);
   }
+  const { place, near } = target;
+  const who = { ...target.identity, tls: await tlsMaterial(target.identity.tls) };
   // Loaded only when asked for: it is most of what a cache in memory would cost at start.
-  const [{ connectRedis }, { RedisCache }, { BreakingCache }] = await Promise.all([
+  const [{ connectRedis, connectSentinel }, { RedisCache }, { BreakingCache }] = await Promise.all([
     import('./redis-connection.js'),
     import('./redis-cache.js'),
     import('./breaking-cache.js'),
   ]);
-  const redis = await connectRedis(target.address, options);
-  const shared = new BreakingCache(new GuardedCache(new RedisCache(redis), options));
-  const { address, near } = target;
+  const share = (redis: ConstructorParameters<typeof RedisCache>[0]) =>
+    new BreakingCache(new GuardedCache(new RedisCache(redis), options));
+  if (place.kind === 'sentinel') return share(await connectSentinel(place, who, options));
+  const address = { ...place, ...who };
+  const redis = await connectRedis(address, options);
+  const shared = share(redis);
   if (near === undefined) return shared;
   const [{ NearCache }, { InvalidationChannel }] = await Promise.all([
     import('./near-cache.js'),
@@ -66,17 +69,13 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
 export function describeCache(url: string): string {
   const target = parse(url);
   if ('max' in target) return `memory: (at most ${target.max} entries)`;
-  const { near, address } = target;
-  const { tls, host, port, db, username, password } = address;
-  const credentials = username === undefined && password === undefined ? '' : '***@';
-  const authority = `${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const { near } = target;
   const held = near === undefined ? '' : ` (near: at most ${near.max} layers, for ${near.ttlMs / 1_000} s)`;
-  return `${tls ? 'rediss' : 'redis'}://${credentials}${authority}/${db}${held}`;
+  return `${describeRedis(target)}${held}`;
 }
 
 // The space for all entries is taken at start, and a Map ends at 16.7 million.
 const maxEntriesLimit = 10_000_000;
-const defaultRedisPort = 6379;
 const defaultNearTtlMs = 60_000;
 const day = 24 * 3_600_000;
 const durationUnits = new Map([
@@ -86,25 +85,29 @@ const durationUnits = new Map([
   ['h', 3_600_000],
 ]);
 
-interface RedisTarget {
-  readonly address: RedisAddress;
+interface RedisTarget extends Pick<RedisUrl, 'identity'> {
+  readonly place: Exclude<RedisUrl['place'], { kind: 'cluster' }>;
   /** What is held in this process, if anything. */
   readonly near: NearOptions | undefined;
 }
 
 function parse(text: string): { readonly max: number } | RedisTarget {
+  if (text.includes('#')) throw new CacheUrlError('a cache URL has no #fragment');
+  if (isRedisUrl(text)) {
+    const url = parseRedisUrl(text);
+    const near = parseNear(url.parameters);
+    if (near !== undefined && url.place.kind !== 'single')
+      throw new CacheUrlError('near needs one Redis that tells of every change: redis://… or rediss://…');
+    const { place, identity } = url;
+    if (place.kind === 'cluster') throw new CacheUrlError('redis+cluster is not served yet');
+    return { place, identity, near };
+  }
   if (!URL.canParse(text)) throw new CacheUrlError('not a URL');
   const url = new URL(text);
-  if (url.hash !== '' || text.includes('#')) throw new CacheUrlError('a cache URL has no #fragment');
-  switch (url.protocol) {
-    case 'memory:':
-      return parseMemory(url);
-    case 'redis:':
-    case 'rediss:':
-      return parseRedis(url);
-    default:
-      throw new CacheUrlError('unknown scheme: a cache is memory:, redis://… or rediss://…');
-  }
+  if (url.protocol === 'memory:') return parseMemory(url);
+  throw new CacheUrlError(
+    'unknown scheme: a cache is memory:, redis://…, redis+sentinel://… or redis+cluster://…, or over TLS rediss…',
+  );
 }
 
 function parseMemory(url: URL): { readonly max: number } {
@@ -127,7 +130,9 @@ function parseEntries(name: 'max' | 'near', text: string): number {
 function parseNear(parameters: URLSearchParams): NearOptions | undefined {
   const names = [...parameters.keys()];
   if (names.some((name) => name !== 'near' && name !== 'near-ttl') || new Set(names).size < names.length)
-    throw new CacheUrlError('a Redis URL takes no parameters but near and near-ttl, once each');
+    throw new CacheUrlError(
+      'a Redis URL takes no parameters but near and near-ttl (and with rediss ca, cert and key), once each',
+    );
   const near = parameters.get('near');
   const ttl = parameters.get('near-ttl');
   if (near === null) {
@@ -143,33 +148,4 @@ function parseDuration(text: string): number {
   if (!(ms <= day))
     throw new CacheUrlError('near-ttl is a duration such as 250ms, 60s or 5m, from 1ms to 24h');
   return ms;
-}
-
-function parseRedis(url: URL): RedisTarget {
-  const host = url.hostname.replace(/^\[(.*)\]$/, '$1');
-  if (host === '') throw new CacheUrlError('the Redis URL names no host');
-  const near = parseNear(url.searchParams);
-  const port = url.port === '' ? defaultRedisPort : Number(url.port);
-  if (port === 0) throw new CacheUrlError('the Redis URL has port 0');
-  const db = /^\/?(?<index>0|[1-9]\d{0,5}|)$/.exec(url.pathname)?.groups?.['index'];
-  if (db === undefined)
-    throw new CacheUrlError('the path of a Redis URL is the index of a database, or nothing');
-  const address = {
-    host,
-    port,
-    tls: url.protocol === 'rediss:',
-    db: Number(db),
-    username: decoded(url.username),
-    password: decoded(url.password),
-  };
-  return { address, near };
-}
-
-function decoded(text: string): string | undefined {
-  if (text === '') return undefined;
-  try {
-    return decodeURIComponent(text);
-  } catch (error) {
-    throw new CacheUrlError('user or password of the Redis URL is not percent-encoded', { cause: error });
-  }
 }

@@ -4,16 +4,26 @@
  * ends; then it is built again for as long as the process lives.
  */
 import { Redis, type RedisOptions } from 'ioredis';
+import type { RedisHost } from './redis-url.js';
+import type { TlsMaterial } from './tls-material.js';
 
-/** Where a Redis is and who we are there. */
-export interface RedisAddress {
-  readonly host: string;
-  readonly port: number;
-  readonly tls: boolean;
-  /** Database index. */
-  readonly db: number;
+/** Who we are at a Redis, and how we speak to it. */
+export interface RedisUser {
   readonly username: string | undefined;
   readonly password: string | undefined;
+  readonly tls: TlsMaterial | undefined;
+}
+
+/** Where one Redis is and who we are there. */
+export interface RedisAddress extends RedisHost, RedisUser {
+  /** Database index. */
+  readonly db: number;
+}
+
+/** Sentinels, and the name that they have for the master. */
+export interface SentinelAddress {
+  readonly sentinels: readonly RedisHost[];
+  readonly master: string;
 }
 
 export interface RedisConnectionOptions {
@@ -39,8 +49,33 @@ const lastRetryMs = 2_000;
  * down.
  */
 export async function connectRedis(address: RedisAddress, options: RedisConnectionOptions): Promise<Redis> {
-  const { onUp, onError } = options;
-  const redis = new Redis(clientOptions(address, options.timeoutMs));
+  const { host, port, db } = address;
+  return connected(new Redis({ ...clientOptions(address, options.timeoutMs), host, port, db }), options);
+}
+
+/**
+ * The same for the master that sentinels know of, whichever it is: a frozen
+ * one ends with its connection, and one that they depose is left at once.
+ */
+export async function connectSentinel(
+  { sentinels, master }: SentinelAddress,
+  user: RedisUser,
+  options: RedisConnectionOptions,
+): Promise<Redis> {
+  const { tls } = user;
+  const redis = new Redis({
+    ...clientOptions(user, options.timeoutMs),
+    sentinels: [...sentinels],
+    name: master,
+    failoverDetector: true,
+    sentinelRetryStrategy: retryDelay,
+    sentinelCommandTimeout: connectTimeoutMs,
+    ...(tls && { sentinelTLS: tls, enableTLSForSentinelMode: true }),
+  });
+  return connected(redis, options);
+}
+
+async function connected(redis: Redis, { onUp, onError }: RedisConnectionOptions): Promise<Redis> {
   const { promise: settled, resolve } = Promise.withResolvers<void>();
   let up: boolean | undefined;
   const become = (now: boolean) => {
@@ -70,15 +105,12 @@ export async function connectRedis(address: RedisAddress, options: RedisConnecti
   return redis;
 }
 
-function clientOptions(address: RedisAddress, timeoutMs: number): Omit<RedisOptions, 'replyMapping'> {
-  const { host, port, db, username, password, tls } = address;
+function clientOptions(user: RedisUser, timeoutMs: number): Omit<RedisOptions, 'replyMapping'> {
+  const { username, password, tls } = user;
   return {
-    host,
-    port,
-    db,
     username,
     password,
-    ...(tls && { tls: {} }),
+    ...(tls && { tls }),
     connectTimeout: connectTimeoutMs,
     disconnectTimeout: disconnectTimeoutMs,
     socketTimeout: Math.max(quietMs, 2 * timeoutMs),

@@ -51,7 +51,7 @@ export class TrackingConnection {
       port,
       username,
       password,
-      ...(tls && { tls: {} }),
+      ...(tls && { tls }),
       protocol: 2,
       lazyConnect: true,
       connectTimeout: setUpWithinMs,

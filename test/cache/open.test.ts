@@ -71,7 +71,26 @@ describe('a URL that names no cache', () => {
     ['redis://user:pa%zz@host', 'percent-encoded'],
     ['localhost:6379', 'unknown scheme'],
     ['http://host', 'unknown scheme'],
-    ['redis+cluster://host:1', 'unknown scheme'],
+    ['redis+cluster://host:1', 'not served yet'],
+    ['redis+other://host:1', 'unknown scheme'],
+    ['redis+sentinel://', 'names no host'],
+    ['redis+sentinel://host', 'name of the master'],
+    ['redis+sentinel://host/', 'name of the master'],
+    ['redis+sentinel://host/a/b', 'name of the master'],
+    ['redis+sentinel://host,/m', 'names no host'],
+    ['redis+sentinel://host,b:0/m', 'port 0'],
+    ['redis+sentinel://host,b:65536/m', 'at most 65535'],
+    ['redis+sentinel://host,::1/m', 'not a URL'],
+    ['redis+sentinel://a@b@host/m', 'not a URL'],
+    ['redis+sentinel://host/m?near=5', 'near needs one Redis'],
+    ['redis+sentinel://host/m?x=5', 'no parameters'],
+    ['redis://a,b', 'names one host'],
+    ['redis://host?ca=/x', 'for rediss'],
+    ['redis://host?cert=/x&key=/y', 'for rediss'],
+    ['rediss://host?cert=/x', 'together'],
+    ['rediss://host?key=/x', 'together'],
+    ['rediss://host?ca=/x&ca=/y', 'one PEM file'],
+    ['rediss://host?ca=', 'one PEM file'],
     ['memory:x', 'neither host nor path'],
     ['memory://host', 'neither host nor path'],
     ['memory:?size=1', 'one parameter, max, once'],
@@ -97,6 +116,9 @@ describe('a URL that names no cache', () => {
     'redis://:s3cret/x@host',
     'redis://:s3cret%zz@host',
     'redis://user:s3cret@host:port',
+    'redis+sentinel://user:s3cret@host,b:port/m',
+    'redis+sentinel://user:s3cret@s3cret@host/m',
+    'redis+sentinel://user:s3cret@host/m/s3cret',
     'redis://user:s3cret@host/x',
     'redis://user:s3cret@host?s3cret=s3cret',
     'redis://user:s3cret@host?near=s3cret',
@@ -111,6 +133,17 @@ describe('a URL that names no cache', () => {
   });
 });
 
+it.each(['ca=/nowhere', 'cert=/nowhere&key=/nowhere'])(
+  'says that a file cannot be read: %s',
+  async (files) => {
+    const error = await openCache(`rediss://host?${files}`, options).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(CacheUrlError);
+    expect(error).toMatchObject({
+      message: expect.stringMatching(/^the file of (ca|cert|key) cannot be read$/),
+    });
+  },
+);
+
 describe('the description of a cache', () => {
   it.each([
     ['memory:', 'memory: (at most 100000 entries)'],
@@ -123,6 +156,8 @@ describe('the description of a cache', () => {
     ['redis://user:s3cret@host', 'redis://***@host:6379/0'],
     ['redis://:s3cret@host:1/9', 'redis://***@host:1/9'],
     ['redis://s3cret@host', 'redis://***@host:6379/0'],
+    ['redis+sentinel://a,b:1,[::1]:2/the-master', 'redis+sentinel://a:26379,b:1,[::1]:2/the-master'],
+    ['rediss+sentinel://user:s3cret@a/m?ca=/x', 'rediss+sentinel://***@a:26379/m'],
     ['redis://host?near=5', 'redis://host:6379/0 (near: at most 5 layers, for 60 s)'],
     [
       'redis://:s3cret@host/1?near-ttl=1500ms&near=5',

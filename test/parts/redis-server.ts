@@ -5,7 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,6 +14,8 @@ import { Redis, type RedisOptions } from 'ioredis';
 export interface RedisServerOptions {
   /** More of redis-server's own arguments: `['--maxmemory', '1mb']`. */
   readonly args?: readonly string[];
+  /** Be a sentinel, with these lines of configuration. */
+  readonly sentinel?: readonly string[];
   /** Speak TLS only, with these PEM files; the certificate is its own authority. */
   readonly tls?: { readonly certFile: string; readonly keyFile: string };
 }
@@ -112,6 +114,15 @@ export class RedisServer {
     if (this.#child?.kill(signal) !== true) throw new Error('the redis-server does not run');
   }
 
+  async #role(): Promise<string[]> {
+    const { sentinel } = this.#options;
+    if (sentinel === undefined) return ['--save', '', '--appendonly', 'no'];
+    // It writes down there what it learns.
+    const file = join(this.#directory, 'sentinel.conf');
+    await writeFile(file, `${sentinel.join('\n')}\n`);
+    return [file, '--sentinel'];
+  }
+
   async #spawn(): Promise<void> {
     const { tls, args = [] } = this.#options;
     const port = String(this.port);
@@ -122,8 +133,11 @@ export class RedisServer {
     if (tls !== undefined) listen.push('--tls-ca-cert-file', tls.certFile, '--tls-auth-clients', 'no');
     const child = spawn(
       'redis-server',
-      [...listen, '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no', ...args],
-      { cwd: this.#directory, stdio: ['ignore', 'pipe', 'pipe'] },
+      [...(await this.#role()), ...listen, '--bind', '127.0.0.1', ...args],
+      {
+        cwd: this.#directory,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      },
     );
     this.#child = child;
     await started(child);
@@ -136,7 +150,7 @@ async function started(child: ChildProcess): Promise<void> {
   let said = '';
   const listen = (chunk: Buffer) => {
     said += chunk.toString();
-    if (said.includes('Ready to accept connections')) resolve();
+    if (said.includes('Ready to accept connections') || said.includes('Sentinel ID is')) resolve();
   };
   const fail = (how: string) => reject(new Error(`redis-server ${how}: ${said}`));
   const onExit = () => fail('ended');
