@@ -49,6 +49,10 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
   ]);
   const share = (redis: ConstructorParameters<typeof RedisCache>[0]) =>
     new BreakingCache(new GuardedCache(new RedisCache(redis), options));
+  if (place.kind === 'cluster') {
+    const { connectCluster } = await import('./redis-cluster.js');
+    return share(await connectCluster(place.nodes, who, options));
+  }
   if (place.kind === 'sentinel') return share(await connectSentinel(place, who, options));
   const address = { ...place, ...who };
   const redis = await connectRedis(address, options);
@@ -85,8 +89,7 @@ const durationUnits = new Map([
   ['h', 3_600_000],
 ]);
 
-interface RedisTarget extends Pick<RedisUrl, 'identity'> {
-  readonly place: Exclude<RedisUrl['place'], { kind: 'cluster' }>;
+interface RedisTarget extends Pick<RedisUrl, 'place' | 'identity'> {
   /** What is held in this process, if anything. */
   readonly near: NearOptions | undefined;
 }
@@ -98,9 +101,7 @@ function parse(text: string): { readonly max: number } | RedisTarget {
     const near = parseNear(url.parameters);
     if (near !== undefined && url.place.kind !== 'single')
       throw new CacheUrlError('near needs one Redis that tells of every change: redis://… or rediss://…');
-    const { place, identity } = url;
-    if (place.kind === 'cluster') throw new CacheUrlError('redis+cluster is not served yet');
-    return { place, identity, near };
+    return { ...url, near };
   }
   if (!URL.canParse(text)) throw new CacheUrlError('not a URL');
   const url = new URL(text);

@@ -10,7 +10,7 @@
  * trip. What waits for an answer here waits as long as the client lets it:
  * deadlines are the guard's.
  */
-import type { Redis } from 'ioredis';
+import type { Cluster, Redis } from 'ioredis';
 import {
   assertNonEmpty,
   type CachedLayer,
@@ -25,12 +25,12 @@ import { allFields, ownFields, readFields, readMeta } from './redis-meta.js';
 const closeTimeoutMs = 1_000;
 
 export class RedisCache implements LayerInfoCache {
-  readonly #redis: Redis;
+  readonly #redis: Redis | Cluster;
   // Servers before 6.2 have no SMISMEMBER; learned once, from the first refusal.
   #asksOneByOne = false;
 
   /** Takes the client over: `close` ends it. */
-  constructor(redis: Redis) {
+  constructor(redis: Redis | Cluster) {
     this.#redis = redis;
   }
 

@@ -105,7 +105,7 @@ async function connected(redis: Redis, { onUp, onError }: RedisConnectionOptions
   return redis;
 }
 
-function clientOptions(user: RedisUser, timeoutMs: number): Omit<RedisOptions, 'replyMapping'> {
+export function clientOptions(user: RedisUser, timeoutMs: number): Omit<RedisOptions, 'replyMapping'> {
   const { username, password, tls } = user;
   return {
     username,

@@ -71,7 +71,9 @@ describe('a URL that names no cache', () => {
     ['redis://user:pa%zz@host', 'percent-encoded'],
     ['localhost:6379', 'unknown scheme'],
     ['http://host', 'unknown scheme'],
-    ['redis+cluster://host:1', 'not served yet'],
+    ['redis+cluster://', 'names no host'],
+    ['redis+cluster://a,b/0', 'no path'],
+    ['redis+cluster://a,b?near=5', 'near needs one Redis'],
     ['redis+other://host:1', 'unknown scheme'],
     ['redis+sentinel://', 'names no host'],
     ['redis+sentinel://host', 'name of the master'],
@@ -157,6 +159,7 @@ describe('the description of a cache', () => {
     ['redis://:s3cret@host:1/9', 'redis://***@host:1/9'],
     ['redis://s3cret@host', 'redis://***@host:6379/0'],
     ['redis+sentinel://a,b:1,[::1]:2/the-master', 'redis+sentinel://a:26379,b:1,[::1]:2/the-master'],
+    ['rediss+cluster://:s3cret@a,[::1]:2', 'rediss+cluster://***@a:6379,[::1]:2'],
     ['rediss+sentinel://user:s3cret@a/m?ca=/x', 'rediss+sentinel://***@a:26379/m'],
     ['redis://host?near=5', 'redis://host:6379/0 (near: at most 5 layers, for 60 s)'],
     [

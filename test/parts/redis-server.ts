@@ -14,6 +14,8 @@ import { Redis, type RedisOptions } from 'ioredis';
 export interface RedisServerOptions {
   /** More of redis-server's own arguments: `['--maxmemory', '1mb']`. */
   readonly args?: readonly string[];
+  /** Be a node of a cluster that is yet to be made. */
+  readonly cluster?: boolean;
   /** Be a sentinel, with these lines of configuration. */
   readonly sentinel?: readonly string[];
   /** Speak TLS only, with these PEM files; the certificate is its own authority. */
@@ -27,14 +29,17 @@ const startTimeoutMs = 10_000;
 
 export class RedisServer {
   readonly port: number;
+  /** Where the nodes of a cluster speak to one another. */
+  readonly busPort: number;
   readonly #directory: string;
   readonly #options: RedisServerOptions;
   readonly #clients = new Set<Redis>();
   readonly #killAtExit = () => this.#child?.kill('SIGKILL');
   #child: ChildProcess | undefined;
 
-  private constructor(port: number, directory: string, options: RedisServerOptions) {
+  private constructor(port: number, busPort: number, directory: string, options: RedisServerOptions) {
     this.port = port;
+    this.busPort = busPort;
     this.#directory = directory;
     this.#options = options;
     process.on('exit', this.#killAtExit);
@@ -45,7 +50,7 @@ export class RedisServer {
     // A port that was free a moment ago may be taken by another test's server.
     for (let attempt = 1; ; attempt++) {
       const directory = await mkdtemp(join(tmpdir(), 'layercache-redis-'));
-      const server = new RedisServer(await freePort(), directory, options);
+      const server = new RedisServer(await freePort(), await freePort(), directory, options);
       try {
         await server.#spawn();
         return server;
@@ -114,9 +119,21 @@ export class RedisServer {
     if (this.#child?.kill(signal) !== true) throw new Error('the redis-server does not run');
   }
 
+  #node(): string[] {
+    const settings = {
+      enabled: 'yes',
+      port: String(this.busPort),
+      'node-timeout': '500',
+      'replica-validity-factor': '0',
+      'require-full-coverage': 'no',
+    };
+    const args = Object.entries(settings).flatMap(([name, value]) => [`--cluster-${name}`, value]);
+    return [...args, '--repl-diskless-sync-delay', '0'];
+  }
+
   async #role(): Promise<string[]> {
-    const { sentinel } = this.#options;
-    if (sentinel === undefined) return ['--save', '', '--appendonly', 'no'];
+    const { sentinel, cluster = false } = this.#options;
+    if (sentinel === undefined) return ['--save', '', '--appendonly', 'no', ...(cluster ? this.#node() : [])];
     // It writes down there what it learns.
     const file = join(this.#directory, 'sentinel.conf');
     await writeFile(file, `${sentinel.join('\n')}\n`);
