@@ -6,7 +6,7 @@ import type { LoadResult, LoadSpec } from './load/load-spec.ts';
 import type { Requirement } from './packages.ts';
 import { clientCore, Processes } from './processes.ts';
 import { type Calls, Requests } from './requests.ts';
-import { Layercache, type Telemetry } from './servers/layercache.ts';
+import { Layercache, type LayercacheOptions, type Telemetry } from './servers/layercache.ts';
 import { startDockerRegistry, startGrpcGo, startGrpcJs, startHttp2 } from './servers/peers.ts';
 import { RedisServer } from './servers/redis.ts';
 import type { Server } from './servers/server.ts';
@@ -68,7 +68,11 @@ export class Bench {
   async layercache(
     name: string,
     telemetry: Telemetry,
-    { cache = 'memory:', nodeArgs = [] }: { cache?: string; nodeArgs?: readonly string[] } = {},
+    {
+      cache = 'memory:',
+      nodeArgs = [],
+      args = [],
+    }: Pick<LayercacheOptions, 'nodeArgs' | 'args'> & { readonly cache?: string } = {},
   ): Promise<Layercache> {
     this.#collector ??= this.#startCollector();
     return await Layercache.start(this.processes, {
@@ -76,6 +80,7 @@ export class Bench {
       telemetry,
       cache,
       nodeArgs,
+      args,
       storage: `file://${this.tree.root}`,
       collectorPort: telemetry.traces ? await this.#collector : 0,
       folder: this.folder,

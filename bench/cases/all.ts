@@ -2,6 +2,7 @@
 import { beside } from './beside.ts';
 import { calibration } from './calibration.ts';
 import type { Case } from './case.ts';
+import { checks } from './checks.ts';
 import { grpcJsClient, grpcJsWide, pythonClient } from './clients.ts';
 import { exists } from './exists.ts';
 import { fetch, fetchShapes, fetchSmall } from './fetch.ts';
@@ -31,4 +32,5 @@ export const cases: readonly Case[] = [
   grpcJsWide,
   grpcJsClient,
   calibration,
+  checks,
 ];

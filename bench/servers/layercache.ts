@@ -21,6 +21,8 @@ export interface LayercacheOptions {
   readonly folder: string;
   /** For Node itself. */
   readonly nodeArgs?: readonly string[];
+  /** Options of the server's own. */
+  readonly args?: readonly string[];
 }
 
 const bin = join(import.meta.dirname, '..', '..', 'bin', 'layercache.cjs');
@@ -57,7 +59,7 @@ export class Layercache implements Server {
   }
 
   static async start(processes: Processes, options: LayercacheOptions): Promise<Layercache> {
-    const { telemetry, folder, cache, storage, nodeArgs = [] } = options;
+    const { telemetry, folder, cache, storage, nodeArgs = [], args = [] } = options;
     const log = join(folder, `server-${logs++}.log`);
     const stdout = openSync(log, 'w');
     const begun = performance.now();
@@ -68,7 +70,7 @@ export class Layercache implements Server {
         ...[bin, 'serve', '--listen=127.0.0.1:0', '--admin=127.0.0.1:0', `--cache=${cache}`],
         ...[`--storage=${storage}`, `--access-log=${telemetry.accessLog ? 'on' : 'off'}`],
         // What is measured is not what a stall of the whole machine turns into a miss.
-        ...['--cache-timeout=2s'],
+        ...['--cache-timeout=2s', ...args],
       ],
       { core: serverCore, stdout, env: telemetry.traces ? exporting(options.collectorPort) : {} },
     );
