@@ -15,9 +15,10 @@ import { DataLossError, LayerUnknownError } from './errors.js';
 import type { Evictor } from './evictor.js';
 import type { CacheSaid } from './flight.js';
 import type { Flights, Sighting } from './flights.js';
-import type { CallOptions, Layer, LayerService, LayerStat, Presence } from './layer-service.js';
+import type { CallOptions, Layer, LayerService, LayerStat, Presence, Redirect } from './layer-service.js';
 import type { MissingLayers } from './missing-layers.js';
 import type { CountedOperation, Observer } from './observer.js';
+import type { Redirects } from './redirects.js';
 import type { Revalidation } from './revalidation.js';
 import type { Servings } from './servings.js';
 import { notBefore, type Sightings } from './sightings.js';
@@ -41,6 +42,7 @@ export interface CachedLayerServiceParts {
   readonly flights: Flights;
   readonly missing: MissingLayers;
   readonly servings: Servings;
+  readonly redirects: Redirects;
   readonly evictor: Evictor;
   readonly doubts: Doubts;
   readonly verdicts: Verdicts;
@@ -54,6 +56,7 @@ export class CachedLayerService implements LayerService {
   readonly #flights: Flights;
   readonly #missing: MissingLayers;
   readonly #servings: Servings;
+  readonly #redirects: Redirects;
   readonly #evictor: Evictor;
   readonly #doubts: Doubts;
   readonly #verdicts: Verdicts;
@@ -66,6 +69,7 @@ export class CachedLayerService implements LayerService {
     this.#flights = parts.flights;
     this.#missing = parts.missing;
     this.#servings = parts.servings;
+    this.#redirects = parts.redirects;
     this.#evictor = parts.evictor;
     this.#doubts = parts.doubts;
     this.#verdicts = parts.verdicts;
@@ -112,6 +116,17 @@ export class CachedLayerService implements LayerService {
     return this.#counted('fetch', this.#fetch(this.#question(repository, digest, options), range));
   }
 
+  /** Fetch for a caller who would rather read from storage itself: bytes only where he cannot be sent there. */
+  fetchOrRedirect(
+    repository: RepositoryName,
+    digest: Digest,
+    range: BlobRange,
+    options: CallOptions,
+  ): Promise<Layer | Redirect> {
+    const question = this.#question(repository, digest, options);
+    return this.#counted('fetch', this.#fetchOrRedirect(question, range));
+  }
+
   /** Rule 5: which of the distinct digests the repository lacks, in their order. */
   findMissing(
     repository: RepositoryName,
@@ -145,20 +160,43 @@ export class CachedLayerService implements LayerService {
   }
 
   async #fetch(question: Question, range: BlobRange): Promise<Layer> {
+    const lookup = await this.#lookup(question);
+    return 'meta' in lookup
+      ? await this.#fetchHit(question, range, lookup.meta)
+      : await this.#fetchSeen(question, range, await this.#seen(question, lookup.said));
+  }
+
+  async #fetchOrRedirect(question: Question, range: BlobRange): Promise<Layer | Redirect> {
     const { digest, options } = question;
     const lookup = await this.#lookup(question);
-    if (!('meta' in lookup)) return await this.#fetchUpstream(question, range, lookup.said);
-    const hit = await this.#servings.hit(digest, lookup.meta.length, range, options.signal);
+    if ('meta' in lookup) {
+      const hit: LayerStat = { digest, length: lookup.meta.length, source: 'cache', blob: undefined };
+      const redirect = await this.#redirects.to(hit, range, options.signal);
+      return redirect ?? (await this.#fetchHit(question, range, lookup.meta));
+    }
+    const layer = await this.#seen(question, lookup.said);
+    const redirect = await this.#redirects.to(layer, range, options.signal);
+    return redirect ?? (await this.#fetchSeen(question, range, layer));
+  }
+
+  async #fetchHit(question: Question, range: BlobRange, { length }: LayerMeta): Promise<Layer> {
+    const { digest, options } = question;
+    const hit = await this.#servings.hit(digest, length, range, options.signal);
     if (hit === 'missing') return await this.#fetchAgain(question, digest, range);
     if (hit !== 'other length') return hit;
     // Rule 6: nothing is evicted, since the old length is evidence.
     this.#verdicts.dispute(digest);
-    return await this.#fetchUpstream(question, range, saidYes);
+    return await this.#fetchSeen(question, range, await this.#seen(question, saidYes));
   }
 
-  async #fetchUpstream(question: Question, range: BlobRange, said: CacheSaid): Promise<Layer> {
+  /** What upstream says that the repository has. */
+  async #seen(question: Question, said: CacheSaid): Promise<LayerStat> {
     const { layer } = await this.#ask(question, said);
     if (layer === undefined) throw new LayerUnknownError();
+    return layer;
+  }
+
+  async #fetchSeen(question: Question, range: BlobRange, layer: LayerStat): Promise<Layer> {
     const { repository, digest, options } = question;
     const served = await this.#servings.miss(repository, digest, layer, range, options);
     if (served !== 'missing') return served;
@@ -172,8 +210,7 @@ export class CachedLayerService implements LayerService {
       this.#evictor.memberships(repository, [digest], 'blob_missing'),
       this.#evictor.meta(canonical, 'blob_missing'),
     ]);
-    const { layer } = await this.#ask(this.#again(question), evicted ? saidNo : saidNothing);
-    if (layer === undefined) throw new LayerUnknownError();
+    const layer = await this.#seen(this.#again(question), evicted ? saidNo : saidNothing);
     const served = await this.#servings.miss(repository, digest, layer, range, options);
     if (served === 'missing') throw this.#servings.vanished();
     return served;
@@ -236,7 +273,10 @@ export class CachedLayerService implements LayerService {
   }
 
   /** A call is a hit exactly when its answer came from the cache; failed is a miss. */
-  async #counted<T extends LayerStat | Layer>(operation: CountedOperation, answer: Promise<T>): Promise<T> {
+  async #counted<T extends LayerStat | Layer | Redirect>(
+    operation: CountedOperation,
+    answer: Promise<T>,
+  ): Promise<T> {
     this.#observer.requested(operation, 1);
     let result: 'hit' | 'miss' = 'miss';
     try {

@@ -59,6 +59,14 @@ export interface Layer extends Omit<LayerStat, 'blob'> {
   close(): Promise<void>;
 }
 
+/** Where a caller may read a layer's blob without us. */
+export interface Redirect extends Omit<LayerStat, 'blob'> {
+  /** First byte that was asked for; the caller asks for it himself. */
+  readonly offset: number;
+  /** A secret, good for minutes: whoever has it reads the blob. */
+  readonly url: string;
+}
+
 export interface LayerService {
   /** Whether the repository has the layer. */
   exists(repository: RepositoryName, digest: Digest, options: CallOptions): Promise<Presence>;

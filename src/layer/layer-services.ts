@@ -13,6 +13,7 @@ import type { LayerService } from './layer-service.js';
 import { LookupPlaces } from './lookup-places.js';
 import { MissingLayers } from './missing-layers.js';
 import type { Observer } from './observer.js';
+import { Redirects } from './redirects.js';
 import { Revalidation } from './revalidation.js';
 import { Servings } from './servings.js';
 import { Sightings } from './sightings.js';
@@ -77,6 +78,7 @@ export function layerServices(options: LayerServicesOptions): LayerServices {
   });
   const hashings = new BlobHashings(driver, verification, events);
   const servings = new Servings({ driver, upstream, verification, hashings, verdicts, events });
+  const redirects = new Redirects(driver, verdicts);
   const revalidation = new Revalidation({
     afterMs: options.revalidateAfterMs,
     sightings,
@@ -87,7 +89,7 @@ export function layerServices(options: LayerServicesOptions): LayerServices {
   const shared = { cache, flights, evictor, doubts, sightings, observer };
   const missing = new MissingLayers({ ...shared, revalidation });
   return {
-    layers: new CachedLayerService({ ...shared, missing, servings, verdicts, revalidation }),
+    layers: new CachedLayerService({ ...shared, missing, servings, redirects, verdicts, revalidation }),
     info: new LayerInfoService({ ...shared, driver, fences, verdicts }),
     close: () => {
       revalidation.close();

@@ -19,6 +19,8 @@ export interface Header {
   readonly length: number;
   readonly offset: number;
   readonly source: number;
+  /** ASCII; where the client reads the bytes itself. */
+  readonly redirectUrl?: string;
 }
 
 // Field number and wire type of the fields of `FetchResponse` and `FetchHeader`.
@@ -28,6 +30,7 @@ const digestTag = (1 << 3) | 2;
 const lengthTag = 2 << 3;
 const offsetTag = 3 << 3;
 const sourceTag = 4 << 3;
+const redirectUrlTag = (5 << 3) | 2;
 
 /** Frames the `length` bytes behind the headroom of `buffer` as a chunk; says where the frame begins. */
 export function frameChunk(buffer: Uint8Array, length: number): number {
@@ -39,22 +42,23 @@ export function frameChunk(buffer: Uint8Array, length: number): number {
 
 /** Frames the header so that it ends before `end`, where a chunk's frame may begin; says where it begins. */
 export function frameHeader(buffer: Uint8Array, end: number, header: Header): number {
-  const { digest, length, offset, source } = header;
+  const { digest, length, offset, source, redirectUrl = '' } = header;
   const inner =
     fieldLength(digest.length) +
     digest.length +
     (length === 0 ? 0 : fieldLength(length)) +
     (offset === 0 ? 0 : fieldLength(offset)) +
-    (source === 0 ? 0 : fieldLength(source));
+    (source === 0 ? 0 : fieldLength(source)) +
+    (redirectUrl === '' ? 0 : fieldLength(redirectUrl.length) + redirectUrl.length);
   const start = end - inner - fieldLength(inner);
   if (start < framePrefix) throw new RangeError('the header does not fit into the headroom');
   let at = putField(buffer, start, headerTag, inner);
-  at = putField(buffer, at, digestTag, digest.length);
-  for (let i = 0; i < digest.length; i++) buffer[at++] = digest.charCodeAt(i);
+  at = putText(buffer, at, digestTag, digest);
   // As proto3 has it, a field of its default value is not written.
   if (length !== 0) at = putField(buffer, at, lengthTag, length);
   if (offset !== 0) at = putField(buffer, at, offsetTag, offset);
-  if (source !== 0) putField(buffer, at, sourceTag, source);
+  if (source !== 0) at = putField(buffer, at, sourceTag, source);
+  if (redirectUrl !== '') putText(buffer, at, redirectUrlTag, redirectUrl);
   return putPrefix(buffer, start, end);
 }
 
@@ -67,6 +71,12 @@ function putPrefix(buffer: Uint8Array, start: number, end: number): number {
   buffer[start - 2] = length >>> 8;
   buffer[start - 1] = length;
   return start - framePrefix;
+}
+
+function putText(buffer: Uint8Array, start: number, tag: number, text: string): number {
+  let at = putField(buffer, start, tag, text.length);
+  for (let i = 0; i < text.length; i++) buffer[at++] = text.charCodeAt(i);
+  return at;
 }
 
 function putField(buffer: Uint8Array, at: number, tag: number, value: number): number {

@@ -65,3 +65,12 @@ export function checkedCount(count: number, length: number): number {
     throw new StorageError(`the driver says it read ${count} of ${length} bytes`);
   return count;
 }
+
+/** The most characters of a URL that a client is sent to. */
+const maxUrl = 16 << 10;
+
+export function checkedUrl(url: string | undefined): string | undefined {
+  if (url === undefined) return undefined;
+  if (typeof url === 'string' && url.length <= maxUrl && /^https?:\/\/[\x21-\x7e]+$/.test(url)) return url;
+  throw new StorageError('the driver answered no URL to send a client to');
+}

@@ -6,7 +6,7 @@
  */
 
 import { Deadlines, type Pending } from './deadlines.js';
-import { checkedCount, checkedOpen, checkedSmall, checkedStat, typed } from './driver-answer.js';
+import { checkedCount, checkedOpen, checkedSmall, checkedStat, checkedUrl, typed } from './driver-answer.js';
 import {
   assertValidPath,
   assertValidRange,
@@ -114,7 +114,9 @@ export class GuardedDriver implements StorageDriver {
 
   async redirectUrl(path: string, signal: AbortSignal): Promise<string | undefined> {
     assertValidPath(path);
-    return this.#guarded(path, signal, new AbortController(), (told) => this.#inner.redirectUrl(path, told));
+    return this.#guarded(path, signal, new AbortController(), async (told) =>
+      checkedUrl(await this.#inner.redirectUrl(path, told)),
+    );
   }
 
   close(): Promise<void> {

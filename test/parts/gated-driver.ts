@@ -22,6 +22,8 @@ export class GatedDriver implements StorageDriver {
   readonly calls: string[] = [];
   /** When set, every operation fails with it. */
   outage: Error | undefined;
+  /** Makes the URLs that callers are sent to; without one none can be signed. */
+  sign: ((path: string) => string) | undefined;
   /** Readers that were opened and not closed yet. */
   openReaders = 0;
   readonly #files = new Map<string, File>();
@@ -86,7 +88,9 @@ export class GatedDriver implements StorageDriver {
     if (this.outage !== undefined) throw this.outage;
   }
 
-  async redirectUrl(): Promise<undefined> {}
+  async redirectUrl(path: string): Promise<string | undefined> {
+    return this.sign?.(path);
+  }
 
   async close(): Promise<void> {}
 

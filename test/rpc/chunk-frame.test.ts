@@ -18,11 +18,11 @@ function generated(response: FetchResponse): Buffer {
 
 const generatedChunk = (value: Buffer) => generated({ part: { $case: 'chunk', value } });
 
-const generatedHeader = ({ digest, length, offset, source }: Header) =>
+const generatedHeader = ({ digest, length, offset, source, redirectUrl = '' }: Header) =>
   generated({
     part: {
       $case: 'header',
-      value: { digest, length: BigInt(length), offset: BigInt(offset), source, redirectUrl: '' },
+      value: { digest, length: BigInt(length), offset: BigInt(offset), source, redirectUrl },
     },
   });
 
@@ -83,6 +83,18 @@ describe('the header', () => {
         const start = frameHeader(buffer, frameChunk(buffer, length), header);
         const both = Buffer.concat([generatedHeader(header), generatedChunk(bytes)]);
         expect(buffer.subarray(start).equals(both)).toBe(true);
+      }),
+    );
+  });
+
+  it('with a URL is framed as the generated code and grpc-js do', () => {
+    const url = fc.string({ unit: fc.constantFrom(...'abc/:?=&%2F-_.~'), maxLength: 20_000 });
+    fc.assert(
+      fc.property(headers, url, (plain, redirectUrl) => {
+        const header = { ...plain, redirectUrl };
+        const buffer = Buffer.alloc(24_000, 0xee);
+        const start = frameHeader(buffer, buffer.length, header);
+        expect(buffer.subarray(start).equals(generatedHeader(header))).toBe(true);
       }),
     );
   });

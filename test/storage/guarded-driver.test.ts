@@ -260,6 +260,19 @@ describe('answers that break the contract are failures', () => {
       ).rejects.toBeInstanceOf(StorageError);
   });
 
+  it.each([
+    1,
+    '',
+    '/docker/x',
+    'ftp://host/x',
+    'https://host/with space',
+    'https://host/ä',
+    `https://host/${'x'.repeat(16 << 10)}`,
+  ])('a redirect to %j', async (url) => {
+    const driver = new GuardedDriver(driverOf({ redirectUrl: async () => url as string }), long);
+    await expect(driver.redirectUrl('/a', live)).rejects.toBeInstanceOf(StorageError);
+  });
+
   it('a path or a range that breaks it never reaches the driver', async () => {
     const driver = new GuardedDriver(driverOf({}), long);
     await expect(driver.stat('/../a', live)).rejects.toBeInstanceOf(InvalidPathError);

@@ -300,6 +300,17 @@ describe('the timed driver', () => {
     expect(await sample(count, { operation: 'read' })).toBe(2);
   });
 
+  it('a signature asks nobody and says nothing about the storage', async () => {
+    const inner = new ScriptedDriver();
+    const driver = telemetry.timed(inner);
+    readiness.storageWasSeen();
+    inner.failure = new StorageError('down');
+    await expect(driver.check(never)).rejects.toThrow('down');
+    expect(readiness.storageUp).toBe(false);
+    await driver.redirectUrl(path, never);
+    expect(readiness.storageUp).toBe(false);
+  });
+
   const down = new AbortController();
   down.abort();
   const timeout = new DOMException('too late', 'TimeoutError');
