@@ -1,6 +1,6 @@
 /**
  * Debian's `docker-registry` on a free port of the loopback, over a filesystem
- * tree and, where one is given, a Redis as its blob-descriptor cache. Whoever
+ * tree or an S3 bucket and, where one is given, a Redis as its blob-descriptor cache. Whoever
  * starts one stops it.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
@@ -12,8 +12,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 export interface DockerRegistryOptions {
-  /** Its storage's root directory. */
-  readonly root: string;
+  /** Its storage: a directory, or what its `s3` driver is told. */
+  readonly root: string | Readonly<Record<string, unknown>>;
   /** Port of the Redis that it keeps its blob descriptors in; in its own memory unless given. */
   readonly redisPort?: number;
   /** Admits only who bears a token of this issuer, for this service, signed by who leads to these roots. */
@@ -52,9 +52,11 @@ export class DockerRegistry {
         version: 0.1,
         log: { level: 'info', formatter: 'json' },
         storage: {
-          filesystem: { rootdirectory: root },
+          ...(typeof root === 'string' ? { filesystem: { rootdirectory: root } } : { s3: root }),
           delete: { enabled: true },
           cache: { blobdescriptor: redisPort === undefined ? 'inmemory' : 'redis' },
+          // What it stores in S3 it would have its clients fetch there.
+          redirect: { disable: true },
         },
         ...(redisPort !== undefined && { redis: { addr: `127.0.0.1:${redisPort}` } }),
         ...(tokens && {
@@ -70,7 +72,8 @@ export class DockerRegistry {
         http: { addr: '127.0.0.1:0' },
       }),
     );
-    const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const { AWS_CA_BUNDLE: _, ...env } = process.env; // With it, the S3 driver of this version panics.
+    const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'], env });
     const registry = new DockerRegistry(directory, config, child);
     await registry.#listens();
     return registry;
