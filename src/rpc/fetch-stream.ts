@@ -6,7 +6,7 @@
  * grows with the bytes sent, which keeps what many stalled clients hold small.
  */
 import { type ServerWritableStream, status } from '@grpc/grpc-js';
-import type { Layer } from '../layer/layer-service.js';
+import type { Layer, Redirect } from '../layer/layer-service.js';
 import type { BufferPool } from './buffer-pool.js';
 import type { BufferShares } from './buffer-shares.js';
 import { ClientStalledError } from './call-aborts.js';
@@ -94,6 +94,25 @@ export class FetchStream {
       this.#isOver = true;
       this.#giveBack();
       await layer.close();
+    }
+  }
+
+  /** Sends the header alone, which says where the bytes are, and ends the call in OK. Throws the call's abort reason. */
+  async redirect(redirect: Redirect): Promise<void> {
+    const { signal } = this.#call;
+    signal.addEventListener('abort', this.#onAbort);
+    try {
+      const into = this.#pool.take(firstBuffer);
+      const header = { ...described(redirect), redirectUrl: redirect.url };
+      const frame = into.subarray(frameHeader(into, into.length, header));
+      const sink = openSink(this.#grpcCall, this.#lent, this.#onTaken);
+      this.#write(sink, frame, into);
+      sink.end();
+      await this.#untilTaken();
+    } finally {
+      signal.removeEventListener('abort', this.#onAbort);
+      this.#isOver = true;
+      this.#giveBack();
     }
   }
 
@@ -187,6 +206,6 @@ export class FetchStream {
   };
 }
 
-function described({ digest, length, offset, source }: Layer): Header {
+function described({ digest, length, offset, source }: Layer | Redirect): Header {
   return { digest, length, offset, source: wireSource(source) };
 }

@@ -1,23 +1,24 @@
 /** The nine RPCs: each parses its request, calls one method and shapes the answer. */
 import type { UntypedHandleCall } from '@grpc/grpc-js';
-import type {
-  AddRequest,
-  AddResponse,
-  ContainsRequest,
-  ContainsResponse,
-  ExistsRequest,
-  ExistsResponse,
-  FindMissingRequest,
-  FindMissingResponse,
-  GetMetaRequest,
-  GetMetaResponse,
-  LayerCacheServiceService,
-  RemoveRequest,
-  RemoveResponse,
-  SetMetaRequest,
-  SetMetaResponse,
-  StatRequest,
-  StatResponse,
+import {
+  type AddRequest,
+  type AddResponse,
+  type ContainsRequest,
+  type ContainsResponse,
+  type ExistsRequest,
+  type ExistsResponse,
+  type FindMissingRequest,
+  type FindMissingResponse,
+  type GetMetaRequest,
+  type GetMetaResponse,
+  type LayerCacheServiceService,
+  RedirectPolicy,
+  type RemoveRequest,
+  type RemoveResponse,
+  type SetMetaRequest,
+  type SetMetaResponse,
+  type StatRequest,
+  type StatResponse,
 } from '../gen/layercache/v1/layer_cache.js';
 import type { CachedLayerService } from '../layer/cached-layer-service.js';
 import type { LayerInfoService } from '../layer/layer-info-service.js';
@@ -42,7 +43,10 @@ import { unaryCall } from './unary-call.js';
 import { wireSource } from './wire-source.js';
 
 /** What the handlers ask about layers. */
-export type Layers = Pick<CachedLayerService, 'exists' | 'stat' | 'findMissing' | 'fetch'>;
+export type Layers = Pick<
+  CachedLayerService,
+  'exists' | 'stat' | 'findMissing' | 'fetch' | 'fetchOrRedirect'
+>;
 
 /** What the handlers ask about the cache itself. */
 export type LayerInfo = Pick<LayerInfoService, 'contains' | 'add' | 'meta' | 'setMeta' | 'remove'>;
@@ -98,9 +102,13 @@ export function handlers(parts: HandlerParts): Handlers {
       const range = parseRange(request);
       const chunkSize = parseChunkSize(request.chunkSize, parts.chunkSize);
       call.maxAge = parseMaxAge(request.maxAge);
-      const layer = await layers.fetch(repository, digest, range, call);
-      call.observed.source = layer.source;
-      await stream.send(layer, chunkSize);
+      const answer =
+        request.redirect === RedirectPolicy.REDIRECT_POLICY_PREFER
+          ? await layers.fetchOrRedirect(repository, digest, range, call)
+          : await layers.fetch(repository, digest, range, call);
+      call.observed.source = answer.source;
+      if ('url' in answer) await stream.redirect(answer);
+      else await stream.send(answer, chunkSize);
     }),
 
     contains: unaryCall<ContainsRequest, ContainsResponse>('Contains', parts, async (request, call) => {

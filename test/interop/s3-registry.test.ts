@@ -3,15 +3,17 @@ import { createHash, randomBytes } from 'node:crypto';
 import { status } from '@grpc/grpc-js';
 import type { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Source } from '../../src/gen/layercache/v1/layer_cache.js';
+import { RedirectPolicy, Source } from '../../src/gen/layercache/v1/layer_cache.js';
 import { DockerRegistry } from '../parts/docker-registry.js';
 import { bytesOf, LayerClient } from '../parts/layer-client.js';
 import { LayercacheProcess } from '../parts/layercache-process.js';
+import { OtlpCollector } from '../parts/otlp-collector.js';
 import { type Bucket, RadosGateway } from '../parts/rados-gateway.js';
 import { RedisServer } from '../parts/redis-server.js';
 
 const repository = 'library/app';
 const root = 'reg/istry';
+const prefer = { redirect: RedirectPolicy.REDIRECT_POLICY_PREFER };
 const now = { seconds: 0n, nanos: 0 };
 
 let gateway: RadosGateway;
@@ -19,11 +21,16 @@ let bucket: Bucket;
 let redisServer: RedisServer;
 let redis: Redis;
 let registry: DockerRegistry;
+let collector: OtlpCollector;
 let server: LayercacheProcess;
 let client: LayerClient;
 
 beforeAll(async () => {
-  [gateway, redisServer] = await Promise.all([RadosGateway.start(), RedisServer.start()]);
+  [gateway, redisServer, collector] = await Promise.all([
+    RadosGateway.start(),
+    RedisServer.start(),
+    OtlpCollector.start(),
+  ]);
   redis = await redisServer.client();
   bucket = await gateway.createBucket();
   const { accessKeyId, secretAccessKey } = gateway.credentials;
@@ -44,7 +51,12 @@ beforeAll(async () => {
   });
   // A bucket without a registry's tree first, then one.
   server = await LayercacheProcess.start([`--storage=${bucket.url(root)}`, `--cache=${redisServer.url}`], {
-    env: gateway.environment,
+    env: {
+      ...gateway.environment,
+      OTEL_EXPORTER_OTLP_ENDPOINT: collector.httpEndpoint,
+      OTEL_METRICS_EXPORTER: 'none',
+      OTEL_BSP_SCHEDULE_DELAY: '100',
+    },
   });
   client = new LayerClient(server.listen);
 });
@@ -53,7 +65,7 @@ afterAll(async () => {
   client?.close();
   await server?.stop();
   await registry?.stop();
-  await Promise.all([redisServer?.stop(), gateway?.stop()]);
+  await Promise.all([collector?.close(), redisServer?.stop(), gateway?.stop()]);
 });
 
 it('rule 11: is not ready before the first push, and then is without a restart', async () => {
@@ -112,8 +124,47 @@ describe('a layer that the registry pushed', () => {
   });
 });
 
+describe('a redirect', () => {
+  it('leads a client to the bytes, and its URL is in no log line and no span', async () => {
+    const bytes = randomBytes(10_000);
+    const digest = await registry.push(repository, bytes);
+    const { header, bytes: none } = await bytesOf(client.fetch(repository, digest, prefer));
+    expect(none.length).toBe(0);
+    expect(header).toMatchObject({ digest, length: 10_000n, source: Source.SOURCE_CACHE });
+    const answer = await fetch(header.redirectUrl, { headers: { range: 'bytes=100-' } });
+    expect(answer.status).toBe(206);
+    expect(Buffer.from(await answer.arrayBuffer()).equals(bytes.subarray(100))).toBe(true);
+
+    const signature = new URL(header.redirectUrl).searchParams.get('X-Amz-Signature') ?? '';
+    expect(signature).not.toBe('');
+    await expect
+      .poll(() => collector.spans.map(({ name }) => name), { timeout: 10_000 })
+      .toContain('storage.redirect_url');
+    const told = `${JSON.stringify(server.log)}${JSON.stringify(collector.spans, bigints)}${server.stderr}`;
+    expect(told).toContain(digest);
+    for (const secret of [signature, 'X-Amz', gateway.credentials.secretAccessKey])
+      expect(told).not.toContain(secret);
+  });
+
+  it('to a blob that is gone is a 404, after which asking for the bytes evicts', async () => {
+    const digest = await registry.push(repository, randomBytes(1000));
+    const hex = digest.slice('sha256:'.length);
+    const { header } = await bytesOf(client.fetch(repository, digest, prefer));
+    await bucket.remove(`${root}/docker/registry/v2/blobs/sha256/${hex.slice(0, 2)}/${hex}/data`);
+    expect((await fetch(header.redirectUrl)).status).toBe(404);
+    await expect(bytesOf(client.fetch(repository, digest))).rejects.toMatchObject({ code: status.NOT_FOUND });
+    await expect(bytesOf(client.fetch(repository, digest, prefer))).rejects.toMatchObject({
+      code: status.NOT_FOUND,
+    });
+  });
+});
+
 it('has logged no error but the question before the first push, and says nothing on stderr', () => {
   expect(server.stderr).toBe('');
   const errors = server.log.filter(({ level }) => level === 'error' || level === 'fatal');
   expect(errors.map(({ rpc }) => rpc)).toEqual(['Exists']);
 });
+
+function bigints(_key: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? String(value) : value;
+}

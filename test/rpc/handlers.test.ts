@@ -75,7 +75,6 @@ describe('the nine RPCs', () => {
     const { headers, chunks } = await fetchAll(connect(), {
       offset: 3n,
       limit: 2n ** 63n - 1n,
-      redirect: RedirectPolicy.REDIRECT_POLICY_PREFER,
       maxAge: { seconds: 0n, nanos: 0 },
     });
     expect(headers).toEqual([
@@ -93,6 +92,43 @@ describe('the nine RPCs', () => {
       runs: 1,
     });
     expect(call.ends).toEqual([{ code: 'OK', error: undefined }]);
+    expect(layer.closes).toBe(1);
+  });
+
+  it('Fetch that prefers a redirect gives a header with the URL and nothing else, however long it is', async () => {
+    const { connect, layers, observed } = await startServer();
+    const url = `https://store/blob?signature=${'f'.repeat(4000)}`;
+    const asked: unknown[] = [];
+    layers.fetchOrRedirect = async (_repository, _digest, range, { maxAge }) => {
+      asked.push([range, maxAge]);
+      return { digest: otherDigest, length: 2 ** 40, source: 'cache', offset: 5, url };
+    };
+    const request = {
+      offset: 5n,
+      redirect: RedirectPolicy.REDIRECT_POLICY_PREFER,
+      maxAge: { seconds: 1n, nanos: 0 },
+    };
+    expect(await fetchAll(connect(), request)).toEqual({
+      headers: [
+        { digest: otherDigest, length: 2n ** 40n, offset: 5n, source: Source.SOURCE_CACHE, redirectUrl: url },
+      ],
+      chunks: [],
+    });
+    expect(asked).toEqual([[{ offset: 5, limit: 0 }, 1000]]);
+    const call = await observed.ended(0);
+    expect(call).toMatchObject({ method: 'Fetch', source: 'cache', bytes: 0, runs: 1 });
+    expect(call.ends).toEqual([{ code: 'OK', error: undefined }]);
+  });
+
+  it('Fetch that prefers a redirect gives bytes where there is none', async () => {
+    const { connect, layers } = await startServer();
+    const layer = new ScriptedLayer(Buffer.from('bytes all the same'));
+    layers.fetchOrRedirect = async () => layer;
+    const { headers, chunks } = await fetchAll(connect(), {
+      redirect: RedirectPolicy.REDIRECT_POLICY_PREFER,
+    });
+    expect(headers).toMatchObject([{ length: 18n, redirectUrl: '' }]);
+    expect(Buffer.concat(chunks).toString()).toBe('bytes all the same');
     expect(layer.closes).toBe(1);
   });
 

@@ -21,6 +21,7 @@ export class ScriptedLayers implements Layers, LayerInfo {
   });
   findMissing: Answer<Layers, 'findMissing'> = async (_repository, digests) => [...digests];
   fetch: Answer<Layers, 'fetch'> = async () => new ScriptedLayer(Buffer.from('layer'));
+  fetchOrRedirect: Answer<Layers, 'fetchOrRedirect'> = async () => new ScriptedLayer(Buffer.from('layer'));
   contains: Answer<LayerInfo, 'contains'> = async () => true;
   add: Answer<LayerInfo, 'add'> = async () => {};
   meta: Answer<LayerInfo, 'meta'> = async () => ({ path: '/a/path', length: 42 });
