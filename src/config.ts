@@ -6,6 +6,7 @@ import type { z } from 'zod';
 import {
   address,
   addressOrOff,
+  count,
   day,
   duration,
   kib,
@@ -36,6 +37,9 @@ interface OptionSpec<T> {
 function option<T>(spec: OptionSpec<T>): OptionSpec<T> {
   return spec;
 }
+
+/** Of whatever is counted. */
+const most = 1_000_000;
 
 /** The server's options by name, in the order in which they are shown. */
 export const options = {
@@ -144,7 +148,7 @@ export const options = {
   'stall-timeout': option({
     placeholder: 'duration',
     default: '60s',
-    help: 'how long a client may take no data of a Fetch before its stream is reset',
+    help: 'how long a client may send no more of a request, or take nothing of an answer, before the call is reset',
     schema: duration(1, day),
   }),
   'drain-timeout': option({
@@ -152,6 +156,30 @@ export const options = {
     default: '30s',
     help: 'how long calls may take to finish after SIGTERM or SIGINT before they are cut',
     schema: duration(0, day),
+  }),
+  'max-inflight': option({
+    placeholder: 'calls',
+    default: '1000',
+    help: 'unary calls at once; a FindMissing counts as 1 and 1 more for each 16 digests. Beyond it calls are refused with OVERLOADED',
+    schema: count(most),
+  }),
+  'max-streams': option({
+    placeholder: 'streams',
+    default: '1000',
+    help: 'Fetches at once. Beyond it they are refused with OVERLOADED',
+    schema: count(most),
+  }),
+  'max-connection-streams': option({
+    placeholder: 'calls',
+    default: '250',
+    help: 'calls at once on one connection; the client is told and keeps the rest back',
+    schema: count(most),
+  }),
+  'max-connections': option({
+    placeholder: 'connections',
+    default: '4000',
+    help: 'gRPC connections at once. Beyond it new ones are closed',
+    schema: count(most),
   }),
   'chunk-size': option({
     placeholder: 'size',

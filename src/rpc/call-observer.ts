@@ -6,12 +6,17 @@ import type { Source } from '../layer/layer-service.js';
 import type { Digest } from '../reference/digest.js';
 import type { RepositoryName } from '../reference/repository-name.js';
 
+/** What there was too much of; a connection's `preface` has taken too long. */
+export type RefusalReason = 'streams' | 'inflight' | 'request_bytes' | 'connections' | 'preface';
+
 export interface CallObserver {
   /**
    * A call arrived. `method` is the RPC's name (`Exists`); `header` gives the
    * values of a request metadata key, for the trace context.
    */
   began(method: string, header: (key: string) => readonly string[]): ObservedCall;
+  /** A call, or a connection, was refused; nothing else is told of it. */
+  refused(reason: RefusalReason): void;
 }
 
 /** One call. The handler sets the facts as it learns them; only values that passed the grammar get here. */

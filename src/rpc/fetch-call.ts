@@ -1,6 +1,7 @@
 import { type handleServerStreamingCall, status } from '@grpc/grpc-js';
 import type { FetchRequest } from '../gen/layercache/v1/layer_cache.js';
 import type { Authenticator } from './authenticator.js';
+import type { Admission } from './admission.js';
 import type { BufferPool } from './buffer-pool.js';
 import { BufferShares } from './buffer-shares.js';
 import { ServerCutError } from './call-aborts.js';
@@ -12,7 +13,7 @@ import { LentBuffers } from './lent-buffers.js';
 import { QuietCollection } from './quiet-collection.js';
 import type { RunningCall } from './running-call.js';
 import type { StallWatch } from './stall-watch.js';
-import { statusOf } from './status.js';
+import { overloaded, statusOf } from './status.js';
 import { WriteTurns } from './write-turns.js';
 
 /** The most bytes of closed streams that a connection may still have to send. */
@@ -31,13 +32,17 @@ export type FetchWork = (request: FetchRequest, call: RunningCall, stream: Fetch
 export interface FetchCallParts {
   readonly calls: CallsInFlight;
   readonly authenticator: Authenticator;
+  readonly admission: Admission;
   readonly pool: BufferPool;
   readonly stallWatch: StallWatch;
 }
 
-/** A grpc-js handler that runs the work as an observed call, over messages that are encoded already. */
+/**
+ * A grpc-js handler that runs the work as an observed call, over messages that
+ * are encoded already, unless too many streams are open.
+ */
 export function fetchCall(
-  { calls, authenticator, pool, stallWatch }: FetchCallParts,
+  { calls, admission, authenticator, pool, stallWatch }: FetchCallParts,
   work: FetchWork,
 ): handleServerStreamingCall<FetchRequest, Buffer> {
   const shares = new BufferShares(bufferBudget);
@@ -45,6 +50,10 @@ export function fetchCall(
   const parts = { pool, shares, stallWatch, lent, turns: new WriteTurns(turnBytes) };
   const leftovers = new QuietCollection();
   return async (grpcCall) => {
+    if (!admission.enterStream()) {
+      grpcCall.emit('error', overloaded);
+      return;
+    }
     const call = calls.begin('Fetch', grpcCall);
     leftovers.began();
     shares.began();
@@ -67,6 +76,7 @@ export function fetchCall(
     }
     stream.settle();
     leftovers.over();
+    admission.leaveStream();
     shares.over();
   };
 }

@@ -25,6 +25,7 @@ import type { LayerInfoService } from '../layer/layer-info-service.js';
 import type { Digest } from '../reference/digest.js';
 import type { RepositoryName } from '../reference/repository-name.js';
 import type { Authenticator } from './authenticator.js';
+import { type Admission, findMissingWeight } from './admission.js';
 import type { BufferPool } from './buffer-pool.js';
 import type { CallsInFlight } from './calls-in-flight.js';
 import { fetchCall } from './fetch-call.js';
@@ -56,6 +57,7 @@ export interface HandlerParts {
   readonly info: LayerInfo;
   readonly calls: CallsInFlight;
   readonly authenticator: Authenticator;
+  readonly admission: Admission;
   readonly pool: BufferPool;
   readonly stallWatch: StallWatch;
   /** Bytes in a chunk when the client leaves it to us. */
@@ -95,6 +97,7 @@ export function handlers(parts: HandlerParts): Handlers {
         const missing = await layers.findMissing(repository, digests, call);
         return { missingDigests: missing };
       },
+      ({ digests }) => findMissingWeight(digests.length),
     ),
 
     fetch: fetchCall(parts, async (request, call, stream) => {

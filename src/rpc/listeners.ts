@@ -1,5 +1,18 @@
 import { createServer, type Server, type Socket } from 'node:net';
 
+/** What bounds the connections, together with what the operating system allows. */
+export interface ConnectionLimits {
+  /** At once, over all addresses. */
+  readonly maxConnections: number;
+  /** Milliseconds for the first bytes of HTTP/2 to arrive. */
+  readonly prefaceTimeoutMs: number;
+  /** A connection was closed for one of these limits. */
+  readonly onRefused: (reason: 'connections' | 'preface') => void;
+}
+
+/** Bytes that every HTTP/2 client begins with (RFC 9113, 3.4), and the head of its first frame. */
+const prefaceLength = 24 + 9;
+
 const stopped = 'the server has been stopped';
 
 /**
@@ -9,13 +22,15 @@ const stopped = 'the server has been stopped';
  */
 export class Listeners {
   readonly #accept: (socket: Socket) => void;
+  readonly #limits: ConnectionLimits;
   readonly #servers = new Set<Server>();
   readonly #sockets = new Set<Socket>();
   #closed = false;
 
   /** @param accept what takes over each connection */
-  constructor(accept: (socket: Socket) => void) {
+  constructor(accept: (socket: Socket) => void, limits: ConnectionLimits) {
     this.#accept = accept;
+    this.#limits = limits;
   }
 
   /** Listens on `host:port`, an IPv6 host in brackets; resolves with the port. Rejects with a `ListenError`. */
@@ -67,10 +82,27 @@ export class Listeners {
   }
 
   readonly #onConnection = (socket: Socket): void => {
+    if (this.#sockets.size >= this.#limits.maxConnections) {
+      this.#limits.onRefused('connections');
+      socket.destroy();
+      return;
+    }
     this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
+    const timer = setTimeout(() => this.#expectPreface(socket), this.#limits.prefaceTimeoutMs);
+    timer.unref();
+    socket.once('close', () => {
+      clearTimeout(timer);
+      this.#sockets.delete(socket);
+    });
     this.#accept(socket);
   };
+
+  /** Ends a connection that has not said by now that it speaks HTTP/2; what says that and then nothing is pinged. */
+  #expectPreface(socket: Socket): void {
+    if (socket.bytesRead >= prefaceLength) return;
+    this.#limits.onRefused('preface');
+    socket.destroy();
+  }
 }
 
 /** The address cannot be listened on: in use, unknown, not allowed. */

@@ -3,9 +3,10 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type MethodDefinition, Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
 import { LayerCacheServiceService } from '../gen/layercache/v1/layer_cache.js';
 import { AnyCaller, type Authenticator } from './authenticator.js';
+import { Admission } from './admission.js';
 import { BufferPool } from './buffer-pool.js';
 import { ServerCutError } from './call-aborts.js';
-import type { CallObserver } from './call-observer.js';
+import type { CallObserver, RefusalReason } from './call-observer.js';
 import { CallsInFlight } from './calls-in-flight.js';
 import { encodeExists } from './exists-answer.js';
 import { readFindMissing } from './find-missing-request.js';
@@ -16,6 +17,7 @@ import { Listeners } from './listeners.js';
 import { addReflection } from './reflection.js';
 import { StallWatch } from './stall-watch.js';
 import { TlsHandshakes, type TlsIdentity } from './tls-handshakes.js';
+import { gated } from './stream-gate.js';
 import { type UnaryMethod, unaryStreams } from './unary-stream.js';
 
 export interface RpcServerSettings {
@@ -32,6 +34,17 @@ export interface RpcServerSettings {
   readonly keepaliveTimeoutMs: number;
   /** Whether clients may ask for the service's description. */
   readonly reflection: boolean;
+  /** Fetches at once. */
+  readonly maxStreams: number;
+  /** Unary calls at once, by weight: a FindMissing weighs 1 and 1 more for each 16 digests, others 1. */
+  readonly maxInflight: number;
+  /** Calls at once on one connection; a client is told, and keeps the rest back. */
+  readonly maxConnectionStreams: number;
+  readonly maxConnections: number;
+  /** Bytes held of requests that are not whole. */
+  readonly maxRequestBytes: number;
+  /** Milliseconds after which a connection that has not spoken is closed. */
+  readonly prefaceTimeoutMs: number;
 }
 
 export const defaultRpcServerSettings: RpcServerSettings = {
@@ -42,6 +55,12 @@ export const defaultRpcServerSettings: RpcServerSettings = {
   keepaliveTimeMs: 60_000,
   keepaliveTimeoutMs: 20_000,
   reflection: true,
+  maxStreams: 1000,
+  maxInflight: 1000,
+  maxConnectionStreams: 250,
+  maxConnections: 4000,
+  maxRequestBytes: 64 << 20,
+  prefaceTimeoutMs: 10_000,
 };
 
 export interface RpcServerParts {
@@ -66,6 +85,8 @@ const definition = {
   // Its messages come encoded.
   fetch: { ...LayerCacheServiceService.fetch, responseSerialize: (message: Buffer) => message },
 };
+
+const paths = { fetchPath: definition.fetch.path, servicePrefix: `/${serviceName}/` };
 
 const maxReceivedMessage = 1 << 20;
 const maxSentMessage = 4 << 20;
@@ -99,11 +120,14 @@ export class RpcServer {
     this.#health = new Health(serviceName);
     const pool = new BufferPool(settings.maxIdleBufferBytes);
     const stallWatch = new StallWatch(settings.stallTimeoutMs);
+    const onRefused = (reason: RefusalReason) => observer.refused(reason);
+    const admission = new Admission(settings, onRefused);
     const implementation = handlers({
       layers,
       info,
       calls: this.#calls,
       authenticator,
+      admission,
       pool,
       stallWatch,
       chunkSize: settings.chunkSize,
@@ -112,12 +136,15 @@ export class RpcServer {
     this.#health.addToServer(this.#server);
     if (settings.reflection) addReflection(this.#server, [serviceName, 'grpc.health.v1.Health']);
     const injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
-    takeStreams(this.#server, unaryStreams(unaryMethods(implementation), maxReceivedMessage));
+    const streamParts = { admission, stallWatch, maxMessageLength: maxReceivedMessage };
+    const unary = unaryStreams(unaryMethods(implementation), streamParts);
+    takeStreams(this.#server, gated(unary, paths, streamParts));
     // TLS ends before grpc-js: its sockets are all that it needs to see of it.
     const accept = (socket: Duplex) => injector.injectConnection(socket);
     this.#handshakes = tls && new TlsHandshakes(tls, accept);
-    this.#listeners = new Listeners((socket) =>
-      this.#handshakes === undefined ? accept(socket) : this.#handshakes.begin(socket),
+    this.#listeners = new Listeners(
+      (socket) => (this.#handshakes === undefined ? accept(socket) : this.#handshakes.begin(socket)),
+      { ...settings, onRefused },
     );
   }
 
@@ -183,6 +210,7 @@ function serverOptions(settings: RpcServerSettings): ServerOptions {
     'grpc.keepalive_permit_without_calls': 1,
     'grpc.max_connection_age_ms': settings.connectionAgeMs,
     'grpc.max_connection_age_grace_ms': unlimited,
+    'grpc.max_concurrent_streams': settings.maxConnectionStreams,
     // Nobody here reads channelz, and it counts every message.
     'grpc.enable_channelz': 0,
   };

@@ -54,6 +54,12 @@ export function statusOf(error: unknown): RpcStatus {
   return richStatus(status.INTERNAL, 'internal error', [errorInfo('INTERNAL', {})]);
 }
 
+/** Of a call that is refused before anything is done for it; made once, since it is given when there is no time. */
+export const overloaded: RpcStatus = richStatus(status.RESOURCE_EXHAUSTED, 'too much at once, try again', [
+  errorInfo('OVERLOADED', {}),
+  retryInfo(),
+]);
+
 function decidedStatus(error: LayerError | AccessError, metadata: Record<string, string>): RpcStatus {
   const code = codes[error.reason];
   const details = [errorInfo(error.reason, metadata)];
@@ -68,7 +74,7 @@ function richStatus(code: status, message: string, details: Any[]): RpcStatus {
   return { code, details: message, metadata };
 }
 
-function errorInfo(reason: Reason | AccessReason | 'INTERNAL', metadata: Record<string, string>): Any {
+function errorInfo(reason: Reason | AccessReason | 'INTERNAL' | 'OVERLOADED', metadata: Record<string, string>): Any {
   return packed('google.rpc.ErrorInfo', ErrorInfo.encode({ reason, domain: errorDomain, metadata }).finish());
 }
 

@@ -1,9 +1,10 @@
 import { type handleUnaryCall, status } from '@grpc/grpc-js';
 import type { Authenticator } from './authenticator.js';
+import type { Admission } from './admission.js';
 import { recordOf } from './call-record.js';
 import type { CallsInFlight } from './calls-in-flight.js';
 import type { RunningCall } from './running-call.js';
-import { statusOf } from './status.js';
+import { overloaded, statusOf } from './status.js';
 
 /** What a unary RPC does; what it throws becomes the status. */
 export type UnaryWork<Request, Response> = (request: Request, call: RunningCall) => Promise<Response>;
@@ -11,16 +12,28 @@ export type UnaryWork<Request, Response> = (request: Request, call: RunningCall)
 /** What all unary calls share. */
 export interface UnaryCallParts {
   readonly calls: CallsInFlight;
+  readonly admission: Admission;
   readonly authenticator: Authenticator;
 }
 
-/** A grpc-js handler that runs the work as an observed call with a signal of its own. */
+/** How much of the process a request takes up. */
+type Weighing<Request> = (request: Request) => number;
+
+const lightest = () => 1;
+
+/** A grpc-js handler that runs the work as an observed call with a signal of its own, unless too much is under way. */
 export function unaryCall<Request, Response>(
   method: string,
-  { calls, authenticator }: UnaryCallParts,
+  { calls, admission, authenticator }: UnaryCallParts,
   work: UnaryWork<Request, Response>,
+  weigh: Weighing<Request> = lightest,
 ): handleUnaryCall<Request, Response> {
   return async (grpcCall, callback) => {
+    const weight = weigh(grpcCall.request);
+    if (!admission.enterCall(weight)) {
+      callback(overloaded);
+      return;
+    }
     const call = calls.begin(method, grpcCall);
     try {
       const grant = authenticator.identify(grpcCall);
@@ -35,6 +48,8 @@ export function unaryCall<Request, Response>(
       // Without effect if the transport has already told the client.
       callback(sent);
       call.answer(...recordOf(error, sent, call));
+    } finally {
+      admission.leaveCall(weight);
     }
   };
 }

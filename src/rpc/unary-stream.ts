@@ -6,15 +6,26 @@
  * grpc-js's. What is not plain, such as a compressed message, goes to grpc-js
  * with whatever was read of it.
  */
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { Metadata, type sendUnaryData, status } from '@grpc/grpc-js';
+import type { Admission } from './admission.js';
 import type { ArrivedCall } from './calls-in-flight.js';
 import type { StreamHandler, StreamTaker } from './http2-server.js';
 import { type Peer, Peers } from './peers.js';
+import { refuseStream } from './refused-stream.js';
+import type { StallWatch, WatchedStream } from './stall-watch.js';
 
 /** What a handler of ours needs of a unary call. */
 export interface UnaryCall extends ArrivedCall {
   readonly request: unknown;
+}
+
+/** What the streams share. */
+export interface StreamParts {
+  readonly admission: Admission;
+  readonly stallWatch: StallWatch;
+  /** Bytes. */
+  readonly maxMessageLength: number;
 }
 
 /** A unary RPC as a service definition and its implementation give it. */
@@ -50,14 +61,15 @@ const answerHeaders = {
 const answerOptions = { waitForTrailers: true };
 const okTrailers = { 'grpc-status': status.OK, 'grpc-message': 'OK' };
 
-/** Takes the streams of these RPCs, unless they are not plain; messages are at most so many bytes. */
-export function unaryStreams(methods: readonly UnaryMethod[], maxMessageLength: number): StreamTaker {
+/** Takes the streams of these RPCs, unless they are not plain; when too much is under way it refuses them. */
+export function unaryStreams(methods: readonly UnaryMethod[], parts: StreamParts): StreamTaker {
   const byPath = new Map(methods.map((method) => [method.path, method]));
   const peers = new Peers();
   return (stream, headers, handBack) => {
     const method = byPath.get(headers[':path'] ?? '');
     if (method === undefined || !isPlain(headers)) return false;
-    new UnaryStream(stream, headers, method, maxMessageLength, handBack, peers);
+    if (parts.admission.refusesCall()) refuseStream(stream);
+    else new UnaryStream(stream, headers, method, parts, handBack, peers);
     return true;
   };
 }
@@ -77,21 +89,25 @@ class UnaryStream implements UnaryCall {
   readonly #stream: ServerHttp2Stream;
   readonly #headers: IncomingHttpHeaders;
   readonly #method: UnaryMethod;
-  readonly #maxMessageLength: number;
+  readonly #parts: StreamParts;
   readonly #handBack: StreamHandler;
   readonly #peers: Peers;
   readonly #deadline: number;
+  readonly #watched: WatchedStream;
   readonly #timer: NodeJS.Timeout | undefined;
   readonly #chunks: Buffer[] = [];
   #received = 0;
+  /** Bytes that were taken up by the admission. */
+  #held = 0;
   #onCancelled: (() => void) | undefined;
   #ended = false;
+  #refused = false;
 
   constructor(
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
     method: UnaryMethod,
-    maxMessageLength: number,
+    parts: StreamParts,
     handBack: StreamHandler,
     peers: Peers,
   ) {
@@ -99,11 +115,13 @@ class UnaryStream implements UnaryCall {
     this.#peers = peers;
     this.#headers = headers;
     this.#method = method;
-    this.#maxMessageLength = maxMessageLength;
+    this.#parts = parts;
     this.#handBack = handBack;
     const timeout = timeoutOf(headers);
     this.#deadline = timeout === Number.POSITIVE_INFINITY ? timeout : Date.now() + timeout;
     this.#timer = timeout <= longestTimer ? setTimeout(this.#onDeadline, timeout) : undefined;
+    this.#watched = parts.stallWatch.watch(this.#onStall);
+    this.#watched.began();
     stream.on('data', this.#onData);
     stream.on('end', this.#onEnd);
     stream.on('error', ignore);
@@ -127,13 +145,20 @@ class UnaryStream implements UnaryCall {
   }
 
   readonly #onData = (chunk: Buffer): void => {
-    this.#chunks.push(chunk);
+    if (this.#refused) return;
+    if (this.#received > 0 && !this.#hold(chunk.length)) {
+      this.#refuse();
+      return;
+    }
+    this.#chunks.push(compact(chunk));
     this.#received += chunk.length;
     const length = messageLength(this.#chunks[0]);
-    if (length > this.#maxMessageLength || this.#received > prefixLength + length) this.#leave();
+    if (length > this.#parts.maxMessageLength || this.#received > prefixLength + length) this.#leave();
   };
 
   readonly #onEnd = (): void => {
+    if (this.#refused) return;
+    this.#watched.completed();
     const [first] = this.#chunks;
     if (this.#received === 0 || this.#received < prefixLength + messageLength(first)) {
       const { path } = this.#method;
@@ -141,6 +166,7 @@ class UnaryStream implements UnaryCall {
       return;
     }
     const frame = this.#chunks.length === 1 && first !== undefined ? first : Buffer.concat(this.#chunks);
+    this.#release();
     try {
       this.request = this.#method.requestDeserialize(frame.subarray(prefixLength));
     } catch {
@@ -162,6 +188,7 @@ class UnaryStream implements UnaryCall {
     frame[0] = 0;
     frame.writeUInt32BE(message.length, 1);
     frame.set(message, prefixLength);
+    this.#watched.began();
     this.#stream.respond(answerHeaders, answerOptions);
     this.#stream.once('wantTrailers', sendOkTrailers);
     this.#stream.end(frame);
@@ -170,6 +197,7 @@ class UnaryStream implements UnaryCall {
   /** Ends the call without a message. */
   #end(code: status, details: string, metadata?: Metadata): void {
     if (!this.#mayEnd()) return;
+    this.#watched.began();
     const trailers = { 'grpc-status': code, 'grpc-message': encodeURI(details), ...plainHeaders };
     this.#stream.respond({ ...trailers, ...metadata?.toHttp2Headers() }, { endStream: true });
   }
@@ -188,12 +216,43 @@ class UnaryStream implements UnaryCall {
 
   readonly #onClose = (): void => {
     clearTimeout(this.#timer);
+    this.#parts.stallWatch.letGo(this.#watched);
+    this.#release();
     this.#onCancelled?.();
   };
+
+  /** The client sends no more of its request, or takes nothing of its answer. */
+  readonly #onStall = (): void => {
+    this.#stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+  };
+
+  /** Too much is arriving at once; the rest of the request is not waited for. */
+  #refuse(): void {
+    this.#refused = true;
+    this.#chunks.length = 0;
+    this.#release();
+    if (!this.#mayEnd()) return;
+    refuseStream(this.#stream);
+    this.#stream.close();
+  }
+
+  /** Has the admission take up so many bytes more; the first piece is nearly always the whole, and free. */
+  #hold(bytes: number): boolean {
+    if (!this.#parts.admission.receive(bytes)) return false;
+    this.#held += bytes;
+    return true;
+  }
+
+  #release(): void {
+    this.#parts.admission.release(this.#held);
+    this.#held = 0;
+  }
 
   /** Leaves the call to grpc-js, as if nothing of it had been read. */
   #leave(): void {
     clearTimeout(this.#timer);
+    this.#parts.stallWatch.letGo(this.#watched);
+    this.#release();
     const stream = this.#stream;
     stream.off('data', this.#onData);
     stream.off('end', this.#onEnd);
@@ -202,6 +261,14 @@ class UnaryStream implements UnaryCall {
     stream.unshift(Buffer.concat(this.#chunks));
     this.#handBack(stream, this.#headers);
   }
+}
+
+/**
+ * The piece, without more memory behind it than four times its length: what
+ * Node gives is a view of all that was read with it.
+ */
+function compact(piece: Buffer): Buffer {
+  return piece.buffer.byteLength > 4 * Math.max(piece.length, 1 << 10) ? Buffer.from(piece) : piece;
 }
 
 /** A call's metadata, text values only, without a copy of what nobody asks for. */

@@ -12,9 +12,9 @@ import type { Logger } from 'pino';
 import type { Source } from '../layer/layer-service.js';
 import type { Digest } from '../reference/digest.js';
 import type { RepositoryName } from '../reference/repository-name.js';
-import type { CallObserver, ObservedCall } from '../rpc/call-observer.js';
+import type { CallObserver, ObservedCall, RefusalReason } from '../rpc/call-observer.js';
 import type { Instruments } from './instruments.js';
-import type { Distribution } from './ledger.js';
+import type { Distribution, Tally } from './ledger.js';
 import type { LogLimiter } from './log-limiter.js';
 import { type CallSpan, type HeaderReader, recordFailure, type Tracing } from './tracing.js';
 
@@ -41,9 +41,18 @@ export interface CallTelemetryParts {
 export class CallTelemetry implements CallObserver {
   readonly #parts: CallTelemetryParts;
   readonly #methods = new Map<string, Method>();
+  readonly #rejections: Readonly<Record<RefusalReason, Tally>>;
 
   constructor(parts: CallTelemetryParts) {
     this.#parts = parts;
+    const { rejections } = parts.instruments;
+    this.#rejections = {
+      streams: rejections.of({ reason: 'streams' }),
+      inflight: rejections.of({ reason: 'inflight' }),
+      request_bytes: rejections.of({ reason: 'request_bytes' }),
+      connections: rejections.of({ reason: 'connections' }),
+      preface: rejections.of({ reason: 'preface' }),
+    };
   }
 
   began(name: string, header: HeaderReader): ObservedCall {
@@ -53,6 +62,14 @@ export class CallTelemetry implements CallObserver {
       this.#methods.set(name, method);
     }
     return new Call(method, header);
+  }
+
+  refused(reason: RefusalReason): void {
+    this.#rejections[reason].value++;
+    const { limiter, log } = this.#parts;
+    limiter.write(`refused ${reason}`, (suppressed) => {
+      log.warn({ reason, suppressed }, 'refused: too much at once');
+    });
   }
 }
 

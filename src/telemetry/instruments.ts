@@ -22,6 +22,7 @@ export class Instruments {
   readonly fetchActive: Tally;
   readonly evictions: Family<Tally>;
   readonly revalidations: Family<Tally>;
+  readonly rejections: Family<Tally>;
 
   constructor(ledger: Ledger) {
     this.callDuration = ledger.distributions(
@@ -68,6 +69,11 @@ export class Instruments {
       name: 'layercache.revalidations',
       unit: '{check}',
       help: 'Background checks of cached yeses against storage, by how they ended.',
+    });
+    this.rejections = ledger.sums('counter', {
+      name: 'layercache.rejections',
+      unit: '{rejection}',
+      help: 'Calls and connections that were refused since there were too many, by what there was too much of.',
     });
   }
 }

@@ -43,6 +43,10 @@ describe('defaults', () => {
       'revalidate-after': 600_000,
       'stall-timeout': 60_000,
       'drain-timeout': 30_000,
+      'max-inflight': 1000,
+      'max-streams': 1000,
+      'max-connection-streams': 250,
+      'max-connections': 4000,
       'chunk-size': 2_097_152,
       verify: 'first',
       'log-level': 'info',
@@ -132,6 +136,20 @@ describe('sizes', () => {
   ])('%s is %i bytes', (text, bytes) => {
     expect(resolveOption('chunk-size', text, {})).toBe(bytes);
   });
+
+  it.each([
+    ['1', 1],
+    ['1000000', 1_000_000],
+  ])('%s is that many', (text, count) => {
+    expect(resolveOption('max-streams', text, {})).toBe(count);
+  });
+
+  it.each(['0', '-1', '1.5', '1e3', '01', 'many', '1000001', '99999999999'])(
+    '%j is no number of streams',
+    (text) => {
+      expect(problem('max-streams', text)).toBe('--max-streams must be a whole number from 1 to 1000000');
+    },
+  );
 
   it.each(['0', '4095B', '3KiB', '3MiB', '256kb', '256K', '256', '-4KiB', '1GiB'])(
     '%j is not one',

@@ -11,7 +11,9 @@ import {
 } from 'node:http2';
 import { type AddressInfo, createServer, type Server as Listener } from 'node:net';
 import { Metadata, Server, ServerCredentials, type sendUnaryData, status } from '@grpc/grpc-js';
+import { Admission } from '../../src/rpc/admission.js';
 import { type StreamTaker, takeStreams } from '../../src/rpc/http2-server.js';
+import { StallWatch } from '../../src/rpc/stall-watch.js';
 import { type UnaryCall, type UnaryMethod, unaryStreams } from '../../src/rpc/unary-stream.js';
 
 export const reversePath = '/test.Texts/Reverse';
@@ -37,7 +39,11 @@ const method: UnaryMethod = {
 };
 
 /** Takes the calls of that RPC below grpc-js. */
-export const takesReversals = unaryStreams([method], maxMessageLength);
+export const takesReversals = unaryStreams([method], {
+  admission: new Admission({ maxStreams: 1, maxInflight: 1, maxRequestBytes: 1 << 20 }, () => {}),
+  stallWatch: new StallWatch(60_000),
+  maxMessageLength,
+});
 
 export class ReversingServer {
   readonly url: string;

@@ -9,13 +9,14 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { FetchRequest, LayerCacheServiceService } from '../../src/gen/layercache/v1/layer_cache.js';
 import { DataLossError } from '../../src/layer/errors.js';
 import { AnyCaller } from '../../src/rpc/authenticator.js';
+import { Admission } from '../../src/rpc/admission.js';
 import { BufferPool } from '../../src/rpc/buffer-pool.js';
 import { CallsInFlight } from '../../src/rpc/calls-in-flight.js';
 import { fetchCall } from '../../src/rpc/fetch-call.js';
 import { LentBuffers } from '../../src/rpc/lent-buffers.js';
 import { StallWatch } from '../../src/rpc/stall-watch.js';
+import { dataFrom, fetchFrames, resetFrame } from '../parts/http2-frames.js';
 import { rawCall } from './http2-client.js';
-import { dataFrom, fetchFrames, resetFrame } from './http2-frames.js';
 import { RecordedCalls } from './recorded-calls.js';
 import { ScriptedLayer } from './scripted-layers.js';
 import { fetchAll, fetchRequest, startServer } from './started-server.js';
@@ -43,6 +44,7 @@ async function startBothWays(layer: () => ScriptedLayer): Promise<string> {
     {
       calls: new CallsInFlight(new RecordedCalls()),
       authenticator: new AnyCaller(),
+      admission: new Admission({ maxStreams: 10, maxInflight: 10, maxRequestBytes: 1 << 20 }, () => {}),
       pool: new BufferPool(1 << 20),
       stallWatch: new StallWatch(60_000),
     },
@@ -112,14 +114,14 @@ describe('below grpc-js and through it the same bytes are on the wire', () => {
 
 describe('a stream that is reset while the connection still sends from its buffer', () => {
   it("brings its client no byte of another's layer", async () => {
-    const { address, port, layers, connect: client } = await startServer({ chunkSize: 2 << 20 });
+    const { port, layers, connect: client } = await startServer({ chunkSize: 2 << 20 });
     const mine = new ScriptedLayer(Buffer.alloc(64 << 20, 0x11));
     layers.fetch = async () => mine;
     // A window that only the socket bounds, and a client that takes nothing of it.
     const socket = connect(port, '127.0.0.1');
     onTestFinished(() => void socket.destroy());
     socket.pause();
-    socket.write(fetchFrames(address, 1, FetchRequest.encode(fetchRequest()).finish()));
+    socket.write(fetchFrames(1, FetchRequest.encode(fetchRequest()).finish()));
     for (let given = -1; mine.given === 0 || given !== mine.given; await delay(100)) given = mine.given;
     expect(mine.given).toBeLessThan(64 << 20);
     socket.write(resetFrame(1));

@@ -3,10 +3,12 @@ import { networkInterfaces } from 'node:os';
 import { expect, it, onTestFinished } from 'vitest';
 import { Listeners } from '../../src/rpc/listeners.js';
 
+const unlimited = { maxConnections: 1000, prefaceTimeoutMs: 60_000, onRefused: () => {} };
+
 /** Listeners with one accepted connection. */
 async function oneConnection(): Promise<{ listeners: Listeners; accepted: Socket; port: number }> {
   const arrival = Promise.withResolvers<Socket>();
-  const listeners = new Listeners(arrival.resolve);
+  const listeners = new Listeners(arrival.resolve, unlimited);
   onTestFinished(() => {
     listeners.close();
     listeners.destroy();
@@ -44,7 +46,7 @@ const hasIpv6 = Object.values(networkInterfaces()).some((each) =>
 );
 
 it.each(['localhost:0', ...(hasIpv6 ? ['[::1]:0'] : [])])('listens on %s', async (address) => {
-  const listeners = new Listeners((socket) => socket.destroy());
+  const listeners = new Listeners((socket) => socket.destroy(), unlimited);
   onTestFinished(() => listeners.close());
   expect(await listeners.listen(address)).toBeGreaterThan(0);
 });

@@ -1,7 +1,7 @@
 import type { Source } from '../../src/layer/layer-service.js';
 import type { Digest } from '../../src/reference/digest.js';
 import type { RepositoryName } from '../../src/reference/repository-name.js';
-import type { CallObserver, ObservedCall } from '../../src/rpc/call-observer.js';
+import type { CallObserver, ObservedCall, RefusalReason } from '../../src/rpc/call-observer.js';
 
 /** What was told of one call. */
 export class RecordedCall implements ObservedCall {
@@ -39,6 +39,7 @@ export class RecordedCall implements ObservedCall {
 /** Keeps what the edge tells of each call. */
 export class RecordedCalls implements CallObserver {
   readonly calls: RecordedCall[] = [];
+  readonly refusals: RefusalReason[] = [];
   readonly #waiters: { count: number; resolve: () => void }[] = [];
 
   began(method: string, header: (key: string) => readonly string[]): ObservedCall {
@@ -46,6 +47,10 @@ export class RecordedCalls implements CallObserver {
     this.calls.push(call);
     for (const waiter of this.#waiters) if (this.calls.length >= waiter.count) waiter.resolve();
     return call;
+  }
+
+  refused(reason: RefusalReason): void {
+    this.refusals.push(reason);
   }
 
   /** Resolves with the call of that number, from 0, once it has begun. */

@@ -83,6 +83,7 @@ describe('/metrics', () => {
       layercache_fetch_active: 'gauge',
       layercache_evictions_total: 'counter',
       layercache_revalidations_total: 'counter',
+      layercache_rejections_total: 'counter',
       layercache_cache_up: 'gauge',
       layercache_storage_up: 'gauge',
       process_cpu_time_seconds_total: 'counter',
@@ -466,6 +467,18 @@ describe('the domain’s moments', () => {
     expect(await sample('layercache_revalidations_total', { result: 'present' })).toBe(1);
     expect(await sample('layercache_revalidations_total', { result: 'failed' })).toBe(1);
     expect(await sample('layercache_revalidations_total', { result: 'dropped' })).toBe(0);
+  });
+
+  it('counts what was refused by reason, and tells of it once a second', async () => {
+    for (let index = 0; index < 1000; index++) telemetry.callObserver.refused('inflight');
+    telemetry.callObserver.refused('streams');
+    expect(await sample('layercache_rejections_total', { reason: 'inflight' })).toBe(1000);
+    expect(await sample('layercache_rejections_total', { reason: 'streams' })).toBe(1);
+    expect(await sample('layercache_rejections_total', { reason: 'connections' })).toBe(0);
+    expect(lines.at('warn')).toMatchObject([
+      { msg: 'refused: too much at once', reason: 'inflight' },
+      { msg: 'refused: too much at once', reason: 'streams' },
+    ]);
   });
 
   it('counts evictions by reason', async () => {
