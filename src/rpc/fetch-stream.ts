@@ -179,7 +179,11 @@ export class FetchStream {
     if (isFree) this.#buffer ??= this.#underWay;
     this.#underWay = undefined;
     if (this.#isOver) this.#giveBack();
-    this.#failure ??= error;
+    if (error !== undefined) {
+      // A connection that broke is the client's leaving; of that the stream tells only later.
+      if ('syscall' in error) this.#call.over();
+      this.#failure ??= this.#call.abortReason ?? error;
+    }
     const taken = this.#taken;
     // Neither taken nor failed: the stream was closed, and the call's end is about to be told.
     if (isFree || error !== undefined) {

@@ -66,7 +66,7 @@ export class RunningCall implements CallOptions {
   armDeadline(): void {
     const delay = this.#deadline - Date.now();
     if (delay > longestTimer) return;
-    this.#deadlineTimer = setTimeout(() => this.abort(new CallDeadlineError()), delay);
+    this.#deadlineTimer = setTimeout(() => this.abort(new CallDeadlineError()), Math.max(0, delay));
   }
 
   /** Gives the call up. Without effect once it is answered or given up. */
