@@ -81,6 +81,22 @@ describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
   });
 });
 
+it('SIGTERM in the middle of 100 streams loses none of them', async () => {
+  const layer = await pushLayer(tree, repository, Buffer.alloc(2 << 20, 'one of a hundred'));
+  const running = await start();
+  const clients = Array.from({ length: 5 }, () => connect(running));
+  const streams = Array.from({ length: 100 }, (_, index) =>
+    (clients[index % clients.length] as LayerClient).fetch(repository, layer),
+  );
+  // Each has begun, and none can be at its end: nobody reads.
+  await Promise.all(streams.map((stream) => new Promise((resolve) => stream.once('metadata', resolve))));
+  running.signal('SIGTERM');
+  await running.logged((line) => line.msg === 'draining');
+  const received = await Promise.all(streams.map(sha256Of));
+  expect(received.filter((digest) => digest !== layer)).toEqual([]);
+  expect(await running.exited()).toBe(0);
+});
+
 it('under load every call is answered or refused, and the exit code is 0', async () => {
   const running = await start();
   const codes = new Map<status, number>();
