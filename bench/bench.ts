@@ -70,9 +70,13 @@ export class Bench {
     telemetry: Telemetry,
     {
       cache = 'memory:',
+      storage = `file://${this.tree.root}`,
       nodeArgs = [],
       args = [],
-    }: Pick<LayercacheOptions, 'nodeArgs' | 'args'> & { readonly cache?: string } = {},
+    }: Pick<LayercacheOptions, 'nodeArgs' | 'args'> & {
+      readonly cache?: string;
+      readonly storage?: string;
+    } = {},
   ): Promise<Layercache> {
     this.#collector ??= this.#startCollector();
     return await Layercache.start(this.processes, {
@@ -81,7 +85,7 @@ export class Bench {
       cache,
       nodeArgs,
       args,
-      storage: `file://${this.tree.root}`,
+      storage,
       collectorPort: telemetry.traces ? await this.#collector : 0,
       folder: this.folder,
     });

@@ -7,6 +7,7 @@ import { grpcJsClient, grpcJsWide, pythonClient } from './clients.ts';
 import { exists } from './exists.ts';
 import { fetch, fetchShapes, fetchSmall } from './fetch.ts';
 import { members } from './members.ts';
+import { overload } from './overload.ts';
 import { profile } from './profile.ts';
 import { existsMiss, findMissing, findMissing1000, stat } from './small-questions.ts';
 import { stall } from './stall.ts';
@@ -22,6 +23,7 @@ export const cases: readonly Case[] = [
   stall,
   beside,
   telemetry,
+  overload,
   start,
   existsMiss,
   stat,
