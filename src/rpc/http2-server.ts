@@ -1,7 +1,7 @@
 /**
  * The other place that reaches behind grpc-js: the HTTP/2 servers that it keeps
  * to itself, so that streams of ours can be answered without the objects that
- * it makes for each call. Everything is looked for, nothing is assumed: where
+ * it makes for each call, and their options. Everything is looked for, nothing is assumed: where
  * it is not found, grpc-js answers as ever.
  */
 import { EventEmitter } from 'node:events';
@@ -16,6 +16,23 @@ export type StreamTaker = (
   headers: IncomingHttpHeaders,
   handBack: StreamHandler,
 ) => boolean;
+
+/**
+ * How many streams a client may give up (RST_STREAM) on one connection before
+ * the connection is ended: so many at once, and so many a second.
+ */
+export interface ResetLimits {
+  readonly streamResetBurst: number;
+  readonly streamResetRate: number;
+}
+
+/** Sets the limits for connections of servers that are made from now on. Says whether it could. */
+export function limitResets(grpcServer: object, limits: ResetLimits): boolean {
+  const options: unknown = Reflect.get(grpcServer, 'commonServerOptions');
+  if (typeof options !== 'object' || options === null) return false;
+  Object.assign(options, limits);
+  return true;
+}
 
 /** From now on each stream of the server's connections is offered to `take` first. Says whether it could. */
 export function takeStreams(grpcServer: object, take: StreamTaker): boolean {

@@ -2,9 +2,10 @@
 import { randomBytes } from 'node:crypto';
 import { Metadata, status } from '@grpc/grpc-js';
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { ExistsRequest, FetchRequest } from '../../src/gen/layercache/v1/layer_cache.js';
 import {
+  callFrames,
   callHeaders,
   endStream,
   frame,
@@ -142,4 +143,26 @@ it('a deadline of a millisecond is kept or missed, and nothing remains of the ca
   await expect
     .poll(() => ask((callback) => client.exists(request, callback)).catch(() => undefined))
     .toMatchObject({ exists: true });
+});
+
+it('a client may give up very many calls, as when a storage hangs, and keeps its connection', async () => {
+  const { address, layers, observed } = await startServer();
+  layers.exists = (_repository, _digest, { signal }) =>
+    new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+  const connection = await RawConnection.open(address);
+  onTestFinished(() => connection.destroy());
+  await connection.write(Buffer.concat([preface, settingsFrame()]));
+  const message = ExistsRequest.encode(request).finish();
+  for (let stream = 1; stream < 3600; stream += 2) {
+    await connection.write(callFrames(`${service}/Exists`, stream, message));
+    await connection.write(resetFrame(stream));
+    if (stream % 200 === 1) await new Promise((resolve) => setImmediate(resolve));
+  }
+  layers.exists = async () => ({ exists: true, source: 'cache' });
+  await connection.write(callFrames(`${service}/Exists`, 3601, message));
+  await connection.until((frames) =>
+    frames.some(({ type, stream }) => type === types.data && stream === 3601),
+  );
+  expect(connection.goaway).toBe(undefined);
+  await Promise.all(observed.calls.map(({ over }) => over));
 });
