@@ -26,12 +26,15 @@ export class StallWatch {
   /** Stops watching. Idempotent. */
   letGo(stream: WatchedStream): void {
     this.#streams.delete(stream);
-    if (this.#streams.size > 0) return;
-    clearInterval(this.#timer);
-    this.#timer = undefined;
   }
 
   readonly #look = (): void => {
+    // Not when the last one goes: between two calls there is often none.
+    if (this.#streams.size === 0) {
+      clearInterval(this.#timer);
+      this.#timer = undefined;
+      return;
+    }
     const before = performance.now() - this.timeoutMs;
     for (const stream of this.#streams) {
       if (stream.since > before) continue;

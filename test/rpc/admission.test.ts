@@ -187,6 +187,20 @@ describe('Fetches beyond the limit', () => {
   });
 });
 
+it('calls that arrive together have the room for one: one is answered, the others are refused', async () => {
+  const { connect, observed } = await startServer({ maxInflight: 1, maxStreams: 1 });
+  const client = connect();
+  await new Promise<void>((resolve, reject) => {
+    client.waitForReady(Date.now() + 5000, (error) => (error ? reject(error) : resolve()));
+  });
+  const fetched = await Promise.allSettled(Array.from({ length: 5 }, () => fetchAll(client)));
+  const refused = fetched.filter((one) => one.status === 'rejected');
+  expect(refused.length).toBeGreaterThan(0);
+  expect(refused.length).toBeLessThan(5);
+  for (const { reason } of refused) expect(detailsOf(reason)).toMatchObject(overloaded);
+  expect(observed.refusals).toEqual(refused.map(() => 'streams'));
+});
+
 it('health is answered however much is under way', async () => {
   const server = await startServer({ maxInflight: 1, maxStreams: 1, maxRequestBytes: 1 });
   held(server);

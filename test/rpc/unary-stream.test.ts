@@ -2,7 +2,7 @@ import { gzipSync } from 'node:zlib';
 import { Metadata } from '@grpc/grpc-js';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { type StreamTaker, takeStreams } from '../../src/rpc/http2-server.js';
+import { limitResets, type StreamTaker, takeStreams } from '../../src/rpc/http2-server.js';
 import { HeaderValues } from '../../src/rpc/unary-stream.js';
 import {
   type Asked,
@@ -109,6 +109,13 @@ it.each([
 ])('where the HTTP/2 server is not found, nothing is taken: %j', (grpcServer) => {
   expect(takeStreams(grpcServer, () => true)).toBe(false);
 });
+
+it.each([[{}], [{ commonServerOptions: undefined }], [{ commonServerOptions: 1 }]])(
+  'where the options are not found, nothing is limited: %j',
+  (grpcServer) => {
+    expect(limitResets(grpcServer, { streamResetBurst: 1, streamResetRate: 1 })).toBe(false);
+  },
+);
 
 it('the values of a header are those that grpc-js gives', () => {
   const name = fc.constantFrom('traceparent', 'tracestate', 'baggage', 'x-b3-traceid', 'other');
