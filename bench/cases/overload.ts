@@ -115,5 +115,5 @@ function told(result: ImpatientResult | undefined): string {
   if (result === undefined) return 'nothing';
   const { goodput, good, refused, late, failed, p50, p99 } = result;
   const share = (count: number) => `${Math.round((100 * count) / (good + refused + late + failed))} %`;
-  return `${formatted(goodput)} in time/s (${formatted(p50)} ms, p99 ${formatted(p99)} ms); in time ${share(good)}, refused ${share(refused)}, late ${share(late)}, failed ${share(failed)}`;
+  return `${formatted(goodput)} in time/s (${good === 0 ? 'none' : `${formatted(p50)} ms, p99 ${formatted(p99)} ms`}); in time ${share(good)}, refused ${share(refused)}, late ${share(late)}, failed ${share(failed)}`;
 }
