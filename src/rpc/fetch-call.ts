@@ -1,7 +1,7 @@
 import { type handleServerStreamingCall, status } from '@grpc/grpc-js';
 import type { FetchRequest } from '../gen/layercache/v1/layer_cache.js';
-import type { Authenticator } from './authenticator.js';
 import type { Admission } from './admission.js';
+import type { Authenticator } from './authenticator.js';
 import type { BufferPool } from './buffer-pool.js';
 import { BufferShares } from './buffer-shares.js';
 import { ServerCutError } from './call-aborts.js';

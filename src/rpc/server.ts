@@ -2,8 +2,8 @@ import type { Duplex } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type MethodDefinition, Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
 import { LayerCacheServiceService } from '../gen/layercache/v1/layer_cache.js';
-import { AnyCaller, type Authenticator } from './authenticator.js';
 import { Admission } from './admission.js';
+import { AnyCaller, type Authenticator } from './authenticator.js';
 import { BufferPool } from './buffer-pool.js';
 import { ServerCutError } from './call-aborts.js';
 import type { CallObserver, RefusalReason } from './call-observer.js';
@@ -16,8 +16,8 @@ import { limitResets, takeStreams } from './http2-server.js';
 import { Listeners } from './listeners.js';
 import { addReflection } from './reflection.js';
 import { StallWatch } from './stall-watch.js';
-import { TlsHandshakes, type TlsIdentity } from './tls-handshakes.js';
 import { gated } from './stream-gate.js';
+import { TlsHandshakes, type TlsIdentity } from './tls-handshakes.js';
 import { type UnaryMethod, unaryStreams } from './unary-stream.js';
 
 export interface RpcServerSettings {

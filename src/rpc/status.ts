@@ -74,7 +74,10 @@ function richStatus(code: status, message: string, details: Any[]): RpcStatus {
   return { code, details: message, metadata };
 }
 
-function errorInfo(reason: Reason | AccessReason | 'INTERNAL' | 'OVERLOADED', metadata: Record<string, string>): Any {
+function errorInfo(
+  reason: Reason | AccessReason | 'INTERNAL' | 'OVERLOADED',
+  metadata: Record<string, string>,
+): Any {
   return packed('google.rpc.ErrorInfo', ErrorInfo.encode({ reason, domain: errorDomain, metadata }).finish());
 }
 

@@ -8,8 +8,8 @@ import { Server, ServerCredentials, type ServerWritableStream } from '@grpc/grpc
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { FetchRequest, LayerCacheServiceService } from '../../src/gen/layercache/v1/layer_cache.js';
 import { DataLossError } from '../../src/layer/errors.js';
-import { AnyCaller } from '../../src/rpc/authenticator.js';
 import { Admission } from '../../src/rpc/admission.js';
+import { AnyCaller } from '../../src/rpc/authenticator.js';
 import { BufferPool } from '../../src/rpc/buffer-pool.js';
 import { CallsInFlight } from '../../src/rpc/calls-in-flight.js';
 import { fetchCall } from '../../src/rpc/fetch-call.js';

@@ -10,7 +10,7 @@ import { FetchRequest } from '../../src/gen/layercache/v1/layer_cache.js';
 import { Listeners } from '../../src/rpc/listeners.js';
 import { TlsHandshakes, TlsIdentityError } from '../../src/rpc/tls-handshakes.js';
 import { CertificateAuthority, type IssuedCertificate } from '../parts/certificate-authority.js';
-import { dataFrom, fetchFrames, resetFrame } from './http2-frames.js';
+import { dataFrom, fetchFrames, resetFrame } from '../parts/http2-frames.js';
 import { digest, otherDigest, repository, ScriptedLayer } from './scripted-layers.js';
 import { ask, failure, fetchAll, fetchRequest, startServer } from './started-server.js';
 
@@ -124,15 +124,12 @@ describe('over TLS', () => {
   });
 
   it("a stream that is reset while the connection still sends brings no byte of another's layer", async () => {
-    const { port, address, layers, connect } = await startServer(
-      { chunkSize: 2 << 20 },
-      { tls: identity(own) },
-    );
+    const { port, layers, connect } = await startServer({ chunkSize: 2 << 20 }, { tls: identity(own) });
     const mine = new ScriptedLayer(Buffer.alloc(64 << 20, 0x11));
     layers.fetch = async () => mine;
     const socket = await handshake(port);
     socket.pause();
-    socket.write(fetchFrames(address, 1, FetchRequest.encode(fetchRequest()).finish()));
+    socket.write(fetchFrames(1, FetchRequest.encode(fetchRequest()).finish()));
     for (let given = -1; mine.given === 0 || given !== mine.given; await delay(100)) given = mine.given;
     expect(mine.given).toBeLessThan(64 << 20);
     socket.write(resetFrame(1));
@@ -217,7 +214,11 @@ describe('a handshake', () => {
   async function door(limits: { timeoutMs: number; maxPending: number }) {
     const accepted: TLSSocket[] = [];
     const handshakes = new TlsHandshakes(identity(own), (socket) => accepted.push(socket), limits);
-    const listeners = new Listeners((socket) => handshakes.begin(socket));
+    const listeners = new Listeners((socket) => handshakes.begin(socket), {
+      maxConnections: 1000,
+      prefaceTimeoutMs: 60_000,
+      onRefused: () => {},
+    });
     onTestFinished(() => {
       listeners.close();
       listeners.destroy();
