@@ -73,7 +73,8 @@ export class Bench {
       storage = `file://${this.tree.root}`,
       nodeArgs = [],
       args = [],
-    }: Pick<LayercacheOptions, 'nodeArgs' | 'args'> & {
+      env = {},
+    }: Pick<LayercacheOptions, 'nodeArgs' | 'args' | 'env'> & {
       readonly cache?: string;
       readonly storage?: string;
     } = {},
@@ -86,6 +87,7 @@ export class Bench {
       nodeArgs,
       args,
       storage,
+      env,
       collectorPort: telemetry.traces ? await this.#collector : 0,
       folder: this.folder,
     });

@@ -8,6 +8,10 @@ const goSources = '/usr/share/gocode/src';
 const packages: Readonly<Record<string, string>> = {
   'redis-server': 'redis-server',
   'docker-registry': 'docker-registry',
+  radosgw: 'radosgw',
+  'ceph-mon': 'ceph-mon',
+  'ceph-osd': 'ceph-osd',
+  ceph: 'ceph-common',
   h2load: 'nghttp2-client',
   go: 'golang-go',
   [`${goSources}/google.golang.org/grpc`]: 'golang-google-grpc-dev',
@@ -20,11 +24,19 @@ const packages: Readonly<Record<string, string>> = {
   '/usr/include/stdlib.h': 'libc6-dev',
 };
 
-export type Requirement = 'redis-server' | 'docker-registry' | 'h2load' | 'go' | 'python' | 'spin';
+export type Requirement =
+  | 'redis-server'
+  | 'docker-registry'
+  | 'radosgw'
+  | 'h2load'
+  | 'go'
+  | 'python'
+  | 'spin';
 
 const partsOf: Record<Requirement, readonly string[]> = {
   'redis-server': ['redis-server'],
   'docker-registry': ['docker-registry'],
+  radosgw: ['radosgw', 'ceph-mon', 'ceph-osd', 'ceph'],
   h2load: ['h2load'],
   go: ['go', ...Object.keys(packages).filter((name) => name.startsWith(goSources))],
   python: ['/usr/lib/python3/dist-packages/grpc'],

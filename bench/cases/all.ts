@@ -7,6 +7,7 @@ import { grpcJsClient, grpcJsWide, pythonClient } from './clients.ts';
 import { exists } from './exists.ts';
 import { fetch, fetchShapes, fetchSmall } from './fetch.ts';
 import { members } from './members.ts';
+import { objectStore } from './object-store.ts';
 import { overload } from './overload.ts';
 import { profile } from './profile.ts';
 import { existsMiss, findMissing, findMissing1000, stat } from './small-questions.ts';
@@ -29,6 +30,7 @@ export const cases: readonly Case[] = [
   stat,
   findMissing1000,
   members,
+  objectStore,
   fetchShapes,
   profile,
   grpcJsWide,

@@ -11,7 +11,7 @@ export interface Case {
   readonly needs: readonly Requirement[];
   /** Whether it fetches layers of 256 MiB. */
   readonly large?: boolean;
-  /** Runs only when it is named: it says nothing of the server. */
+  /** Runs only when it is named: it takes long, needs much, or says nothing of the server. */
   readonly aside?: boolean;
   run(bench: Bench): Promise<Report>;
 }

@@ -15,6 +15,7 @@ export interface LayercacheOptions {
   readonly name: string;
   readonly storage: string;
   readonly cache: string;
+  readonly env?: NodeJS.ProcessEnv;
   readonly telemetry: Telemetry;
   /** Where metrics and traces go. */
   readonly collectorPort: number;
@@ -59,7 +60,7 @@ export class Layercache implements Server {
   }
 
   static async start(processes: Processes, options: LayercacheOptions): Promise<Layercache> {
-    const { telemetry, folder, cache, storage, nodeArgs = [], args = [] } = options;
+    const { telemetry, folder, cache, storage, env, nodeArgs = [], args = [] } = options;
     const log = join(folder, `server-${logs++}.log`);
     const stdout = openSync(log, 'w');
     const begun = performance.now();
@@ -72,7 +73,11 @@ export class Layercache implements Server {
         // What is measured is not what a stall of the whole machine turns into a miss.
         ...['--cache-timeout=2s', ...args],
       ],
-      { core: serverCore, stdout, env: telemetry.traces ? exporting(options.collectorPort) : {} },
+      {
+        core: serverCore,
+        stdout,
+        env: { ...env, ...(telemetry.traces && exporting(options.collectorPort)) },
+      },
     );
     closeSync(stdout);
     let complained = '';

@@ -18,7 +18,7 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
-import { pauseProcess } from './paused-process.js';
+import { pauseProcess } from './paused-process.ts';
 
 /** A bucket that a test fills. */
 export class Bucket {

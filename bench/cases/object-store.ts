@@ -1,0 +1,106 @@
+/** Fetch of 256 MiB from an object store, beside the S3 client alone: what coming through us costs. */
+import { createReadStream } from 'node:fs';
+import { join } from 'node:path';
+import { PutObjectCommand } from '@aws-sdk/client-s3';
+import { blobPath, linkPath } from '../../dist/reference/layout.js';
+import { RadosGateway } from '../../test/parts/rados-gateway.ts';
+import { type Bench, full } from '../bench.ts';
+import type { Layer } from '../layer-tree.ts';
+import { cpuSeconds, serverCore } from '../processes.ts';
+import { interleaved, type Subject, telemetryOf } from '../rounds.ts';
+import { ratio, type Series } from '../series.ts';
+import type { Case } from './case.ts';
+
+const client = join(import.meta.dirname, '..', 'clients', 's3-get.ts');
+/** In a round of each, one after another. */
+const times = 2;
+
+export const objectStore: Case = {
+  name: 'object-store',
+  title: 'Fetch of 256 MiB from S3',
+  needs: ['radosgw'],
+  large: true,
+  aside: true,
+  async run(bench) {
+    const [layer] = bench.tree.large;
+    if (layer === undefined) throw new Error('no layer');
+    const gateway = await RadosGateway.start();
+    try {
+      const bucket = await stored(bench, gateway, layer);
+      const server = await bench.layercache('layercache', full, {
+        storage: bucket.url(),
+        env: gateway.environment,
+      });
+      const calls = bench.requests.fetch([layer]);
+      await bench.warm(server, calls, 2);
+      const cpu: Record<string, number[]> = { layercache: [], 'bare S3 client': [] };
+      const gigabytes = (times * layer.length) / 1e9;
+      const ours: Subject = {
+        name: server.name,
+        telemetry: telemetryOf(server),
+        unit: 'MB/s',
+        warmSeconds: 0,
+        measure: async () => {
+          const before = cpuSeconds(server.child);
+          const { rate, seconds } = await bench.load(server, calls, {
+            connections: 1,
+            streams: 1,
+            calls: times,
+          });
+          const used = cpuSeconds(server.child) - before;
+          cpu['layercache']?.push(used / gigabytes);
+          return { value: (rate * layer.length) / 1e6, busy: used / seconds };
+        },
+      };
+      const bare: Subject = {
+        name: 'bare S3 client',
+        telemetry: 'none',
+        unit: 'MB/s',
+        warmSeconds: 0,
+        measure: async () => {
+          const key = blobPath(layer.digest).slice(1);
+          const args = [client, gateway.endpoint, bucket.name, key, String(layer.length), String(times)];
+          const how = { core: serverCore, env: gateway.environment };
+          const said = await bench.processes.run(process.execPath, args, how, 60);
+          const { rate, cpu: used } = JSON.parse(said) as { rate: number; cpu: number };
+          cpu['bare S3 client']?.push(used / gigabytes);
+          return { value: rate / 1e6, busy: used / ((gigabytes * 1e9) / rate) };
+        },
+      };
+      const series = await interleaved(bench, [ours, bare]);
+      const costs = Object.entries(cpu).map(
+        ([name, samples]): Series => ({
+          name: `${name}, CPU`,
+          telemetry: name === server.name ? telemetryOf(server) : 'none',
+          unit: 's/GB',
+          samples,
+          busy: [],
+        }),
+      );
+      return {
+        name: this.name,
+        title: this.title,
+        series: [...series, ...costs],
+        verdicts: ratio(series[0], series[1], { bar: 0.7 }),
+        notes: ['The gateway and its store share both cores with what is measured.'],
+      };
+    } finally {
+      await gateway.stop();
+    }
+  },
+};
+
+/** The layer and its link in a bucket, as in the tree. */
+async function stored(bench: Bench, gateway: RadosGateway, { digest, length }: Layer) {
+  const bucket = await gateway.createBucket();
+  await gateway.client().send(
+    new PutObjectCommand({
+      Bucket: bucket.name,
+      Key: blobPath(digest).slice(1),
+      Body: createReadStream(join(bench.tree.root, blobPath(digest))),
+      ContentLength: length,
+    }),
+  );
+  await bucket.put(linkPath(bench.tree.repository, digest).slice(1), Buffer.from(digest));
+  return bucket;
+}
