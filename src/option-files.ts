@@ -1,6 +1,6 @@
 import type { Logger } from 'pino';
 import { type Config, ConfigError, type OptionName } from './config.js';
-import { FileUnreadableError, WatchedFiles } from './rpc/watched-files.js';
+import { FileUnreadableError, WatchedFiles } from './watched-files.js';
 
 /** The files of options, which are used together. */
 export class OptionFiles {

@@ -5,7 +5,7 @@
  */
 import type { Redis } from 'ioredis';
 import type { InvalidationListener } from './invalidation-listener.js';
-import { type RedisAddress, retryDelay } from './redis-connection.js';
+import { type RedisAddress, retryDelay, withoutCommand } from './redis-connection.js';
 import { TrackingConnection } from './tracking-connection.js';
 
 /** The near cache is out of use for now; the answers come from Redis. One line, fit for an operator. */
@@ -86,10 +86,4 @@ export class InvalidationChannel {
 function troubleLine(error: Error, refused: boolean): string {
   const need = refused ? '; its user needs +client +subscribe +ping &__redis__:invalidate, Redis 6' : '';
   return `near= is without effect for now: no invalidation channel (${error.message}${need})`;
-}
-
-/** A refused handshake carries its arguments: the password. */
-function withoutCommand(error: Error): Error {
-  Reflect.deleteProperty(error, 'command');
-  return error;
 }

@@ -1,13 +1,14 @@
 import { Cluster } from 'ioredis';
 import {
   clientOptions,
+  firstKnown,
   type RedisConnectionOptions,
   type RedisUser,
   retryDelay,
+  withoutCommand,
 } from './redis-connection.js';
 import type { RedisHost } from './redis-url.js';
 
-const readyWithinMs = 1_000;
 const refreshIntervalMs = 500;
 const failoverRetryMs = 100;
 
@@ -34,31 +35,9 @@ export async function connectCluster(
     slotsRefreshInterval: refreshIntervalMs,
     redisOptions,
   });
-  const { promise: settled, resolve } = Promise.withResolvers<void>();
-  let up: boolean | undefined;
-  const become = (now: boolean) => {
-    if (up === now) return;
-    up = now;
-    onUp(now);
-  };
-  const trouble = (error: Error) => {
-    // A refused handshake carries its arguments: the password.
-    Reflect.deleteProperty(error, 'command');
-    onError(error);
-  };
+  const trouble = (error: Error) => onError(withoutCommand(error));
   cluster.on('error', trouble);
   cluster.on('node error', trouble);
-  cluster.on('ready', () => {
-    become(true);
-    resolve();
-  });
-  cluster.on('close', () => {
-    // That we closed it is no outage.
-    if (cluster.status !== 'end') become(false);
-  });
-  const timer = setTimeout(resolve, readyWithinMs);
-  await settled;
-  clearTimeout(timer);
-  if (cluster.status !== 'ready') become(false);
+  await firstKnown(cluster, onUp);
   return cluster;
 }

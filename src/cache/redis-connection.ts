@@ -3,7 +3,7 @@
  * or fails at once, is never sent twice, and a connection that stops answering
  * ends; then it is built again for as long as the process lives.
  */
-import { Redis, type RedisOptions } from 'ioredis';
+import { type Cluster, Redis, type RedisOptions } from 'ioredis';
 import type { RedisHost } from './redis-url.js';
 import type { TlsMaterial } from './tls-material.js';
 
@@ -76,6 +76,23 @@ export async function connectSentinel(
 }
 
 async function connected(redis: Redis, { onUp, onError }: RedisConnectionOptions): Promise<Redis> {
+  redis.on('error', (error: Error) => {
+    // A refused SELECT would leave us in database 0, which is somebody else's.
+    if (refusedCommand(error) === 'select') redis.disconnect(true);
+    onError(withoutCommand(error));
+  });
+  await firstKnown(redis, onUp);
+  return redis;
+}
+
+/** A refused handshake carries its arguments: the password. */
+export function withoutCommand(error: Error): Error {
+  Reflect.deleteProperty(error, 'command');
+  return error;
+}
+
+/** Tells `onUp` of each change; resolves when the client is ready, or after a second without that. */
+export async function firstKnown(client: Redis | Cluster, onUp: (up: boolean) => void): Promise<void> {
   const { promise: settled, resolve } = Promise.withResolvers<void>();
   let up: boolean | undefined;
   const become = (now: boolean) => {
@@ -83,26 +100,18 @@ async function connected(redis: Redis, { onUp, onError }: RedisConnectionOptions
     up = now;
     onUp(now);
   };
-  redis.on('error', (error: Error) => {
-    // A refused SELECT would leave us in database 0, which is somebody else's.
-    if (refusedCommand(error) === 'select') redis.disconnect(true);
-    // A refused handshake carries its arguments: the password.
-    Reflect.deleteProperty(error, 'command');
-    onError(error);
-  });
-  redis.on('ready', () => {
+  client.on('ready', () => {
     become(true);
     resolve();
   });
-  redis.on('close', () => {
+  client.on('close', () => {
     // That we closed it is no outage.
-    if (redis.status !== 'end') become(false);
+    if (client.status !== 'end') become(false);
   });
   const timer = setTimeout(resolve, readyWithinMs);
   await settled;
   clearTimeout(timer);
-  if (redis.status !== 'ready') become(false);
-  return redis;
+  if (client.status !== 'ready') become(false);
 }
 
 export function clientOptions(user: RedisUser, timeoutMs: number): Omit<RedisOptions, 'replyMapping'> {

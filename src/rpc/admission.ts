@@ -37,6 +37,11 @@ export class Admission {
     this.#onRefused = onRefused;
   }
 
+  /** Fetches that are taken up now. */
+  get streams(): number {
+    return this.#streams;
+  }
+
   /** Whether the lightest unary call would be refused now; if so it is counted as refused. */
   refusesCall(): boolean {
     return this.#inflight >= this.#limits.maxInflight && this.#refuse('inflight');

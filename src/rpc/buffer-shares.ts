@@ -7,25 +7,19 @@ import { smallestBuffer } from './buffer-pool.js';
 
 export class BufferShares {
   readonly #budget: number;
-  #streams = 0;
+  readonly #streams: () => number;
 
-  /** @param budget bytes that the buffers of all streams may come to, as long as each has a smallest one */
-  constructor(budget: number) {
+  /**
+   * @param budget bytes that the buffers of all streams may come to, as long as each has a smallest one
+   * @param streams how many there are now
+   */
+  constructor(budget: number, streams: () => number) {
     this.#budget = budget;
+    this.#streams = streams;
   }
 
   /** The size, in bytes, up to which a stream may grow its buffer now. */
   get largest(): number {
-    return Math.max(smallestBuffer, this.#budget / Math.max(1, this.#streams));
-  }
-
-  /** A stream has begun. */
-  began(): void {
-    this.#streams += 1;
-  }
-
-  /** A stream has ended. */
-  over(): void {
-    this.#streams -= 1;
+    return Math.max(smallestBuffer, this.#budget / Math.max(1, this.#streams()));
   }
 }

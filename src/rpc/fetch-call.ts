@@ -45,7 +45,7 @@ export function fetchCall(
   { calls, admission, authenticator, pool, stallWatch }: FetchCallParts,
   work: FetchWork,
 ): handleServerStreamingCall<FetchRequest, Buffer> {
-  const shares = new BufferShares(bufferBudget);
+  const shares = new BufferShares(bufferBudget, () => admission.streams);
   const lent = new LentBuffers(maxLentBytes);
   const parts = { pool, shares, stallWatch, lent, turns: new WriteTurns(turnBytes) };
   const leftovers = new QuietCollection();
@@ -56,15 +56,13 @@ export function fetchCall(
     }
     const call = calls.begin('Fetch', grpcCall);
     leftovers.began();
-    shares.began();
     const stream = new FetchStream(grpcCall, call, parts);
     grpcCall.once('cancelled', () => stream.over());
     call.armDeadline();
     try {
-      const grant = authenticator.identify(grpcCall);
-      // Without a wait where there is nothing to wait for.
-      if (grant instanceof Promise) await call.granted(grant);
-      else call.grant = grant;
+      // Without a turn lost where there is nothing to wait for.
+      const identifying = call.identified(authenticator.identify(grpcCall));
+      if (identifying !== undefined) await identifying;
       await call.observed.run(() => work(grpcCall.request, call, stream));
       call.answer(status[status.OK], undefined);
     } catch (error) {
@@ -77,6 +75,5 @@ export function fetchCall(
     stream.settle();
     leftovers.over();
     admission.leaveStream();
-    shares.over();
   };
 }

@@ -1,8 +1,8 @@
 /**
  * The other place that reaches behind grpc-js: the HTTP/2 servers that it keeps
  * to itself, so that streams of ours can be answered without the objects that
- * it makes for each call, and their options. Everything is looked for, nothing is assumed: where
- * it is not found, grpc-js answers as ever.
+ * it makes for each call, and their options. Everything is looked for, nothing
+ * is assumed: where it is not found, grpc-js answers as ever.
  */
 import { EventEmitter } from 'node:events';
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';

@@ -48,8 +48,17 @@ export class RunningCall implements CallOptions {
     return this.#abortReason;
   }
 
-  /** Waits for what the caller may do; throws why the call was given up, if it was meanwhile. */
-  async granted(grant: Promise<Grant>): Promise<void> {
+  /**
+   * Takes what the caller may do; `undefined` where there is nothing to wait
+   * for. Rejects with why the call was given up, if it was meanwhile.
+   */
+  identified(grant: Grant | Promise<Grant>): Promise<void> | undefined {
+    if (grant instanceof Promise) return this.#granted(grant);
+    this.grant = grant;
+    return undefined;
+  }
+
+  async #granted(grant: Promise<Grant>): Promise<void> {
     this.grant = await grant;
     if (this.#abortReason !== undefined) throw this.#abortReason;
   }

@@ -36,10 +36,9 @@ export function unaryCall<Request, Response>(
     }
     const call = calls.begin(method, grpcCall);
     try {
-      const grant = authenticator.identify(grpcCall);
-      // Without a wait where there is nothing to wait for.
-      if (grant instanceof Promise) await call.granted(grant);
-      else call.grant = grant;
+      // Without a turn lost where there is nothing to wait for.
+      const identifying = call.identified(authenticator.identify(grpcCall));
+      if (identifying !== undefined) await identifying;
       const response = await call.observed.run(() => work(grpcCall.request, call));
       callback(null, response);
       call.answer(call.abortReason?.code ?? status[status.OK], call.abortReason);

@@ -9,6 +9,7 @@
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import { Metadata, type sendUnaryData, status } from '@grpc/grpc-js';
 import type { Admission } from './admission.js';
+import { hasTimeoutOfGrammar, timeoutOf } from './call-timeout.js';
 import type { ArrivedCall } from './calls-in-flight.js';
 import type { StreamHandler, StreamTaker } from './http2-server.js';
 import { type Peer, Peers } from './peers.js';
@@ -39,16 +40,6 @@ export interface UnaryMethod {
 /** gRPC's frame around a message: a byte that says whether it is compressed, and its length in four. */
 const prefixLength = 5;
 
-const timeoutGrammar = /^(\d{1,8})([HMSmun])$/;
-const unitMs: Readonly<Record<string, number>> = {
-  H: 3_600_000,
-  M: 60_000,
-  S: 1000,
-  m: 1,
-  u: 1e-3,
-  n: 1e-6,
-};
-
 // Beyond it Node's timers fire at once.
 const longestTimer = 2 ** 31 - 1;
 
@@ -76,11 +67,10 @@ export function unaryStreams(methods: readonly UnaryMethod[], parts: StreamParts
 
 function isPlain(headers: IncomingHttpHeaders): boolean {
   const encoding = headers['grpc-encoding'];
-  const timeout = headers['grpc-timeout'];
   return (
     headers['content-type']?.startsWith('application/grpc') === true &&
     (encoding === undefined || encoding === 'identity') &&
-    (timeout === undefined || (typeof timeout === 'string' && timeoutGrammar.test(timeout)))
+    hasTimeoutOfGrammar(headers)
   );
 }
 
@@ -284,14 +274,6 @@ export class HeaderValues {
     if (value === undefined) return [];
     return typeof value === 'string' ? [value] : value;
   }
-}
-
-/** Milliseconds that the client waits. */
-function timeoutOf(headers: IncomingHttpHeaders): number {
-  const text = headers['grpc-timeout'];
-  if (typeof text !== 'string') return Number.POSITIVE_INFINITY;
-  const [, count, unit = ''] = timeoutGrammar.exec(text) ?? [];
-  return Math.trunc(Number(count) * (unitMs[unit] ?? 1));
 }
 
 /** The length that the first bytes of a plain message give it; infinite for any other. */

@@ -3,7 +3,6 @@ import { once } from 'node:events';
 import type { IncomingHttpHeaders } from 'node:http2';
 import { type Http2Session, connect as http2Connect } from 'node:http2';
 import { connect } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import { Server, ServerCredentials, type ServerWritableStream } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { FetchRequest, LayerCacheServiceService } from '../../src/gen/layercache/v1/layer_cache.js';
@@ -15,9 +14,9 @@ import { CallsInFlight } from '../../src/rpc/calls-in-flight.js';
 import { fetchCall } from '../../src/rpc/fetch-call.js';
 import { LentBuffers } from '../../src/rpc/lent-buffers.js';
 import { StallWatch } from '../../src/rpc/stall-watch.js';
-import { dataFrom, fetchFrames, resetFrame } from '../parts/http2-frames.js';
 import { rawCall } from './http2-client.js';
 import { RecordedCalls } from './recorded-calls.js';
+import { expectOwnBytesAfterReset } from './reset-while-sending.js';
 import { ScriptedLayer } from './scripted-layers.js';
 import { fetchAll, fetchRequest, startServer } from './started-server.js';
 
@@ -115,29 +114,9 @@ describe('below grpc-js and through it the same bytes are on the wire', () => {
 describe('a stream that is reset while the connection still sends from its buffer', () => {
   it("brings its client no byte of another's layer", async () => {
     const { port, layers, connect: client } = await startServer({ chunkSize: 2 << 20 });
-    const mine = new ScriptedLayer(Buffer.alloc(64 << 20, 0x11));
-    layers.fetch = async () => mine;
-    // A window that only the socket bounds, and a client that takes nothing of it.
     const socket = connect(port, '127.0.0.1');
     onTestFinished(() => void socket.destroy());
-    socket.pause();
-    socket.write(fetchFrames(1, FetchRequest.encode(fetchRequest()).finish()));
-    for (let given = -1; mine.given === 0 || given !== mine.given; await delay(100)) given = mine.given;
-    expect(mine.given).toBeLessThan(64 << 20);
-    socket.write(resetFrame(1));
-    await mine.closed;
-
-    // Streams that take the pool's buffers, those of the first size and up.
-    layers.fetch = async () => new ScriptedLayer(Buffer.alloc(40 << 20, 0xee));
-    for (let i = 0; i < 2; i++) await fetchAll(client());
-
-    const received = dataFrom(socket, 1);
-    socket.resume();
-    await delay(300);
-    socket.end();
-    const bytes = Buffer.concat(await received);
-    expect(bytes.length).toBeGreaterThan(mine.given / 2);
-    expect(bytes.includes(0xee)).toBe(false);
+    await expectOwnBytesAfterReset(socket, layers, () => fetchAll(client()));
   }, 20_000);
 
   it('has a connection that holds too many such buffers ended, unless a later write on it was taken', async () => {

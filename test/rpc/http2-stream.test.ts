@@ -47,7 +47,7 @@ it('rule 17: without the private part a stalled stream ends by its status, and l
   const call = new CallsInFlight(new RecordedCalls()).begin('Fetch', grpcCall as never);
   const stream = new FetchStream(grpcCall as unknown as ServerWritableStream<unknown, Buffer>, call, {
     pool,
-    shares: new BufferShares(1 << 20),
+    shares: new BufferShares(1 << 20, () => 1),
     lent: new LentBuffers(1 << 20),
     stallWatch: new StallWatch(20),
     turns: new WriteTurns(1 << 20),

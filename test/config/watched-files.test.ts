@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, rename, rm, symlink, writeFile } from 'node:fs/promises
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, onTestFinished } from 'vitest';
-import { FileUnreadableError, WatchedFiles } from '../../src/rpc/watched-files.js';
+import { FileUnreadableError, WatchedFiles } from '../../src/watched-files.js';
 
 const intervalMs = 10;
 
