@@ -66,9 +66,9 @@ export class NearEntries {
   unknown(repository: string, digests: readonly string[], since: number): number[] {
     const held = this.#repositories.get(repository);
     const indexes: number[] = [];
-    for (const [index, digest] of digests.entries()) {
+    digests.forEach((digest, index) => {
       if (this.#used(held, digest, since) === undefined) indexes.push(index);
-    }
+    });
     return indexes;
   }
 

@@ -106,10 +106,10 @@ export class MissingLayers {
       return digests.map((digest) => ({ digest, said: saidNothing }));
     }
     const strangers: Stranger[] = [];
-    for (const [index, digest] of digests.entries()) {
+    digests.forEach((digest, index) => {
       if (!members[index]) strangers.push({ digest, said: saidNo });
       else if (doubts.doubts(repository, digest)) strangers.push({ digest, said: saidYes });
-    }
+    });
     return strangers;
   }
 

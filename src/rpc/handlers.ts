@@ -7,7 +7,6 @@ import {
   type ContainsResponse,
   type ExistsRequest,
   type ExistsResponse,
-  type FindMissingRequest,
   type FindMissingResponse,
   type GetMetaRequest,
   type GetMetaResponse,
@@ -29,6 +28,7 @@ import type { Authenticator } from './authenticator.js';
 import type { BufferPool } from './buffer-pool.js';
 import type { CallsInFlight } from './calls-in-flight.js';
 import { fetchCall } from './fetch-call.js';
+import type { FindMissingRead } from './find-missing-request.js';
 import {
   parseChunkSize,
   parseDigestField,
@@ -85,14 +85,14 @@ export function handlers(parts: HandlerParts): Handlers {
       return { digest: stat.digest, length: BigInt(stat.length), source: wireSource(stat.source) };
     }),
 
-    findMissing: unaryCall<FindMissingRequest, FindMissingResponse>(
+    findMissing: unaryCall<FindMissingRead, FindMissingResponse>(
       'FindMissing',
       parts,
       async (request, call) => {
         const repository = parseRepository(request.repository);
         call.observed.repository = repository;
         call.require('repository', repository, 'pull');
-        const digests = parseDigests(request.digests);
+        const digests = request.valid ?? parseDigests(request.digests);
         call.maxAge = parseMaxAge(request.maxAge);
         const missing = await layers.findMissing(repository, digests, call);
         return { missingDigests: missing };

@@ -1,7 +1,9 @@
+import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import { FindMissingRequest } from '../../src/gen/layercache/v1/layer_cache.js';
 import { readFindMissing } from '../../src/rpc/find-missing-request.js';
+import { maxDigests, parseDigests } from '../../src/rpc/request.js';
 
 /** What a reader makes of the bytes, refusal included. */
 function outcome(read: (message: Buffer) => FindMissingRequest, bytes: Uint8Array): unknown {
@@ -12,8 +14,20 @@ function outcome(read: (message: Buffer) => FindMissingRequest, bytes: Uint8Arra
   }
 }
 
+function readPlainly(message: Buffer): FindMissingRequest {
+  const { valid, ...request } = readFindMissing(message);
+  if (valid !== undefined) expect(parseDigests(request.digests)).toEqual(valid);
+  return request;
+}
+
 function expectTheSame(bytes: Uint8Array): void {
-  expect(outcome(readFindMissing, bytes)).toEqual(outcome(FindMissingRequest.decode, bytes));
+  expect(outcome(readPlainly, bytes)).toEqual(outcome(FindMissingRequest.decode, bytes));
+}
+
+function encoded(digests: string[]): Buffer {
+  return Buffer.from(
+    FindMissingRequest.encode({ repository: 'library/alpine', digests, maxAge: undefined }).finish(),
+  );
 }
 
 const hex = fc.stringMatching(/^[0-9a-f]{64}$/);
@@ -21,9 +35,13 @@ const digest = fc.oneof(
   { weight: 4, arbitrary: hex.map((text) => `sha256:${text}`) },
   fc.string({ unit: 'binary', maxLength: 200 }),
 );
+const ours = fc.array(
+  hex.map((text) => `sha256:${text}`),
+  { maxLength: 20 },
+);
 const request = fc.record({
   repository: fc.oneof(fc.constantFrom('library/alpine', 'a'), fc.string({ unit: 'binary', maxLength: 300 })),
-  digests: fc.array(digest, { maxLength: 20 }),
+  digests: fc.oneof(fc.array(digest, { maxLength: 20 }), ours),
   maxAge: fc.option(fc.record({ seconds: fc.bigInt({ min: 0n, max: 100n }), nanos: fc.nat(1000) }), {
     nil: undefined,
     freq: 4,
@@ -71,8 +89,45 @@ it('cuts the texts of a plain message, without the decoder', () => {
     FindMissingRequest.decode = () => {
       throw new Error('the decoder was asked');
     };
-    expect(readFindMissing(Buffer.from(FindMissingRequest.encode(value).finish()))).toEqual(value);
+    expect(readPlainly(Buffer.from(FindMissingRequest.encode(value).finish()))).toEqual(value);
   } finally {
     FindMissingRequest.decode = decode;
   }
 });
+
+it('has checked the digests of nearly every request', () => {
+  for (const count of [1, 2, 100, maxDigests]) {
+    const digests = Array.from({ length: count }, (_, index) => sha256(`layer ${index}`));
+    expect(readFindMissing(encoded(digests)).valid).toEqual(digests);
+  }
+});
+
+it.each([
+  ['one that is given twice', [sha256('a'), sha256('b'), sha256('a')]],
+  ['none', []],
+  ['one too many', Array.from({ length: maxDigests + 1 }, (_, index) => sha256(`layer ${index}`))],
+  ['another algorithm', [`sha512:${'0'.repeat(128)}`]],
+  ['no digest', [sha256('a').toUpperCase()]],
+])('leaves to others what is not of that kind: %s', (_, digests) => {
+  expect(readFindMissing(encoded(digests))).toMatchObject({ digests, valid: undefined });
+});
+
+it('takes no two digests for distinct that are not, wherever they stand', () => {
+  fc.assert(
+    fc.property(
+      fc.uniqueArray(hex, { minLength: 1, maxLength: 60 }),
+      fc.nat(),
+      fc.nat(),
+      (hashes, from, to) => {
+        const digests = hashes.map((text) => `sha256:${text}`);
+        const repeated = digests[from % digests.length] ?? '';
+        digests.splice(to % (digests.length + 1), 0, repeated);
+        expect(readFindMissing(encoded(digests)).valid).toBeUndefined();
+      },
+    ),
+  );
+});
+
+function sha256(text: string): string {
+  return `sha256:${createHash('sha256').update(text).digest('hex')}`;
+}
