@@ -4,29 +4,14 @@
  * and then one operation goes through to see whether the cache is back. Reads
  * and writes break apart: a cache that refuses writes still answers reads.
  */
-import {
-  type CircuitBreakerPolicy,
-  CircuitState,
-  ConsecutiveBreaker,
-  circuitBreaker,
-  ExponentialBackoff,
-  handleWhen,
-  isBrokenCircuitError,
-} from 'cockatiel';
+import { Circuit } from './circuit.js';
 import { type CachedLayer, CacheError, CacheKeyError, type LayerInfoCache } from './layer-info-cache.js';
 import type { LayerMeta } from './layer-meta.js';
 
-/** Failures in a row, none answered between them, after which the cache is not asked. */
-const failuresInARow = 5;
-/** Milliseconds until the first look whether it is back, and the most between two looks. */
-const looks = { initialDelay: 100, maxDelay: 1000 };
-
-const notAsked = 'the cache keeps failing and is not asked for now';
-
 export class BreakingCache implements LayerInfoCache {
   readonly #inner: LayerInfoCache;
-  readonly #reads = new Circuit();
-  readonly #writes = new Circuit();
+  readonly #reads = new Circuit(isOutage);
+  readonly #writes = new Circuit(isOutage);
 
   constructor(inner: LayerInfoCache) {
     this.#inner = inner;
@@ -76,79 +61,14 @@ export class BreakingCache implements LayerInfoCache {
     return this.#writes.ask(() => this.#inner.remove(repository, digest));
   }
 
+  /** The cache is there again, it seems: it is asked, whatever it failed with before. */
+  lookNow(): void {
+    this.#reads.close();
+    this.#writes.close();
+  }
+
   close(): Promise<void> {
     return this.#inner.close();
-  }
-}
-
-/** One kind of operation. While all is well the library is told of nothing: its call costs what a hit costs. */
-class Circuit {
-  /** Whether the cache is asked. */
-  closed = true;
-  readonly #policy: CircuitBreakerPolicy;
-  #failed = false;
-  /** What every refusal tells: in the log it stands for the failures that it spares. */
-  #lastFailure: unknown;
-
-  constructor() {
-    this.#policy = circuitBreaker(handleWhen(isOutage), {
-      breaker: new ConsecutiveBreaker(failuresInARow),
-      halfOpenAfter: new ExponentialBackoff(looks),
-    });
-    this.#policy.onStateChange((state) => {
-      this.closed = state === CircuitState.Closed;
-    });
-  }
-
-  /** The answer itself, seen on its way. */
-  watch<T>(answer: Promise<T>): Promise<T> {
-    answer.then(this.#onAnswer, this.#onFailure);
-    return answer;
-  }
-
-  /** Asks if it is time to, else fails at once. */
-  async look<T>(question: () => Promise<T>): Promise<T> {
-    // The library would have it wait for the look that is under way.
-    if (this.#policy.state === CircuitState.HalfOpen) throw this.#refusal();
-    try {
-      return await this.#policy.execute(question);
-    } catch (error) {
-      if (isBrokenCircuitError(error)) throw this.#refusal();
-      if (isOutage(error)) this.#lastFailure = error;
-      throw error;
-    }
-  }
-
-  ask<T>(question: () => Promise<T>): Promise<T> {
-    return this.closed ? this.watch(question()) : this.look(question);
-  }
-
-  readonly #onAnswer = (): void => {
-    if (!this.#failed) return;
-    this.#failed = false;
-    this.#tell(() => undefined);
-  };
-
-  readonly #onFailure = (error: unknown): void => {
-    if (!isOutage(error)) {
-      this.#onAnswer();
-      return;
-    }
-    this.#failed = true;
-    this.#lastFailure = error;
-    this.#tell(() => {
-      throw error;
-    });
-  };
-
-  #refusal(): CacheError {
-    return new CacheError(notAsked, { cause: this.#lastFailure });
-  }
-
-  /** What was asked before it broke says nothing once it is broken: only looks do. */
-  #tell(outcome: () => void): void {
-    // The caller has the outcome already.
-    if (this.closed) this.#policy.execute(outcome).catch(() => undefined);
   }
 }
 

@@ -42,22 +42,28 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
   const { place, near } = target;
   const who = { ...target.identity, tls: await tlsMaterial(target.identity.tls) };
   // Loaded only when asked for: it is most of what a cache in memory would cost at start.
-  const [{ connectRedis, connectSentinel }, { RedisCache }, { BreakingCache }] = await Promise.all([
+  const { RedisCache } = await import('./redis-cache.js');
+  if (place.kind === 'cluster') {
+    const [{ connectCluster }, { ClusterNodes }] = await Promise.all([
+      import('./redis-cluster.js'),
+      import('./cluster-nodes.js'),
+    ]);
+    const cluster = await connectCluster(place.nodes, who, options);
+    // Its nodes fail apart: their deadlines and breakers are their own.
+    return new GuardedCache(new RedisCache(cluster, new ClusterNodes(cluster, options)), options);
+  }
+  const [{ connectRedis, connectSentinel }, { BreakingCache }] = await Promise.all([
     import('./redis-connection.js'),
-    import('./redis-cache.js'),
     import('./breaking-cache.js'),
   ]);
-  const share = (redis: ConstructorParameters<typeof RedisCache>[0]) =>
-    new BreakingCache(new GuardedCache(new RedisCache(redis), options));
-  if (place.kind === 'cluster') {
-    const { connectCluster } = await import('./redis-cluster.js');
-    return share(await connectCluster(place.nodes, who, options));
-  }
-  if (place.kind === 'sentinel') return share(await connectSentinel(place, who, options));
   const address = { ...place, ...who };
-  const redis = await connectRedis(address, options);
-  const shared = share(redis);
-  if (near === undefined) return shared;
+  const redis = await (address.kind === 'sentinel'
+    ? connectSentinel(address, who, options)
+    : connectRedis(address, options));
+  const shared = new BreakingCache(new GuardedCache(new RedisCache(redis), options));
+  // What was asked before says nothing of a connection that has just come up.
+  redis.on('ready', () => shared.lookNow());
+  if (near === undefined || address.kind === 'sentinel') return shared;
   const [{ NearCache }, { InvalidationChannel }] = await Promise.all([
     import('./near-cache.js'),
     import('./invalidation-channel.js'),

@@ -19,19 +19,22 @@ import {
   type LayerInfoCache,
 } from './layer-info-cache.js';
 import type { LayerMeta } from './layer-meta.js';
+import { isUnknownCommand, isWrongType, type RedisCommands } from './redis-commands.js';
 import { allFields, ownFields, readFields, readMeta } from './redis-meta.js';
 
 // Longer than the client gives a connection to end of itself.
 const closeTimeoutMs = 1_000;
 
 export class RedisCache implements LayerInfoCache {
-  readonly #redis: Redis | Cluster;
+  readonly #connection: Redis | Cluster;
+  readonly #redis: RedisCommands;
   // Servers before 6.2 have no SMISMEMBER; learned once, from the first refusal.
   #asksOneByOne = false;
 
-  /** Takes the client over: `close` ends it. */
-  constructor(redis: Redis | Cluster) {
-    this.#redis = redis;
+  /** Takes the client over: `close` ends it. What is asked of it is asked by `commands`. */
+  constructor(connection: Redis | Cluster, commands: RedisCommands = connection) {
+    this.#connection = connection;
+    this.#redis = commands;
   }
 
   async contains(repository: string, digest: string): Promise<boolean> {
@@ -103,7 +106,7 @@ export class RedisCache implements LayerInfoCache {
     const members = membersKey(repository);
     const hash = metaKey(digest);
     const [removed, fields] = await Promise.all([
-      this.#redis.srem(members, digest).catch(wrongTypeOrFailure),
+      this.#redis.srem(members, [digest]).catch(wrongTypeOrFailure),
       this.#redis.hlen(hash).catch(wrongTypeOrFailure),
       this.#redis.del(`${members}::${digest}`).catch(failure),
     ]);
@@ -115,7 +118,7 @@ export class RedisCache implements LayerInfoCache {
   }
 
   async close(): Promise<void> {
-    const redis = this.#redis;
+    const redis = this.#connection;
     if (redis.status === 'end') return;
     // Between two attempts nothing is open, and no event would come.
     const open = redis.status !== 'reconnecting' && redis.status !== 'wait';
@@ -177,14 +180,6 @@ function nonEmptyDigest(digest: string): string {
 
 const wrongType = Symbol('a key of the wrong type');
 
-function isWrongType(error: unknown): boolean {
-  return error instanceof Error && error.message.startsWith('WRONGTYPE');
-}
-
-function isUnknownCommand(error: unknown): boolean {
-  return error instanceof Error && /^ERR unknown command/i.test(error.message);
-}
-
 function zeroOnWrongType(error: unknown): number {
   return isWrongType(error) ? 0 : failure(error);
 }
@@ -203,6 +198,7 @@ function wrongTypeOrFailure(error: unknown): typeof wrongType {
 
 /** Throws what the client threw as the contract's error. */
 function failure(error: unknown): never {
+  if (error instanceof CacheError) throw error;
   if (isWrongType(error)) throw new CacheKeyError('a key in Redis has the wrong type', { cause: error });
   throw new CacheError('Redis failed', { cause: error });
 }

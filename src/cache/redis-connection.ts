@@ -42,6 +42,7 @@ const disconnectTimeoutMs = 100;
 const loadingRetryMs = 1_000;
 const firstRetryMs = 50;
 const lastRetryMs = 2_000;
+const failoverRetryMs = 250;
 
 /**
  * Resolves when Redis is ready, or after a second without it: the caller
@@ -68,7 +69,9 @@ export async function connectSentinel(
     sentinels: [...sentinels],
     name: master,
     failoverDetector: true,
-    sentinelRetryStrategy: retryDelay,
+    retryStrategy: failoverRetryDelay,
+    sentinelRetryStrategy: failoverRetryDelay,
+    sentinelReconnectStrategy: retryDelay,
     sentinelCommandTimeout: connectTimeoutMs,
     ...(tls && { sentinelTLS: tls, enableTLSForSentinelMode: true }),
   });
@@ -137,6 +140,11 @@ export function clientOptions(user: RedisUser, timeoutMs: number): Omit<RedisOpt
 export function retryDelay(attempt: number): number {
   const longest = Math.min(lastRetryMs, firstRetryMs * 2 ** (attempt - 1));
   return longest / 2 + (Math.random() * longest) / 2;
+}
+
+/** The same up to a quarter of a second: a master that is gone has a successor soon. */
+function failoverRetryDelay(attempt: number): number {
+  return Math.min(retryDelay(attempt), failoverRetryMs / 2 + (Math.random() * failoverRetryMs) / 2);
 }
 
 function refusedCommand(error: Error): string | undefined {

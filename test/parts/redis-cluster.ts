@@ -1,9 +1,15 @@
 /** Three masters with a replica each: real processes of one cluster, on free ports. */
+import { Command } from 'ioredis';
 import { vi } from 'vitest';
-import { RedisServer } from './redis-server.js';
+import { RedisServer, type RedisServerOptions } from './redis-server.js';
 
 const size = 6;
 const slots = 16_384;
+
+/** The cluster's slot of a key. */
+export function slotOf(key: string): number {
+  return new Command('get', [key]).getSlot();
+}
 
 export class RedisCluster {
   /** Masters first, as they were at the start; the replica of `servers[n]` is `servers[n + 3]`. */
@@ -14,11 +20,15 @@ export class RedisCluster {
   }
 
   /** Resolves when every node knows all slots and each replica follows. */
-  static async start(): Promise<RedisCluster> {
-    const servers: RedisServer[] = [];
-    const cluster = new RedisCluster(servers);
+  static async start(options: RedisServerOptions = {}): Promise<RedisCluster> {
+    const starts = await Promise.allSettled(
+      Array.from({ length: size }, () => RedisServer.start({ ...options, cluster: true })),
+    );
+    const cluster = new RedisCluster(
+      starts.flatMap((start) => (start.status === 'fulfilled' ? [start.value] : [])),
+    );
     try {
-      for (let index = 0; index < size; index++) servers.push(await RedisServer.start({ cluster: true }));
+      for (const start of starts) if (start.status === 'rejected') throw start.reason;
       await cluster.#join();
       return cluster;
     } catch (error) {
@@ -35,9 +45,29 @@ export class RedisCluster {
       .join(',')}`;
   }
 
+  /** The server that was its slot's master at the start. */
+  masterOf(key: string): RedisServer {
+    return this.server(Math.floor(((slotOf(key) + 1) * 3 - 1) / slots));
+  }
+
+  server(index: number): RedisServer {
+    const server = this.servers[index];
+    if (server === undefined) throw new TypeError(`there is no server ${index}`);
+    return server;
+  }
+
+  /** Has every node wait for that long before it holds another for dead. */
+  async setNodeTimeout(milliseconds: number): Promise<void> {
+    await Promise.all(
+      this.servers.map(async (server) =>
+        (await server.client()).config('SET', 'cluster-node-timeout', milliseconds),
+      ),
+    );
+  }
+
   /** Ends everything. Idempotent. */
   async stop(): Promise<void> {
-    for (const server of this.servers) await server.stop();
+    await Promise.all(this.servers.map((server) => server.stop()));
   }
 
   async #join(): Promise<void> {

@@ -1,0 +1,25 @@
+/**
+ * The few commands that the schema needs. Each names one key and no more, so
+ * that a single Redis takes them, and a cluster too.
+ */
+export interface RedisCommands {
+  sismember(key: string, member: string): Promise<number>;
+  smismember(key: string, members: string[]): Promise<number[]>;
+  sadd(key: string, member: string): Promise<number>;
+  srem(key: string, members: string[]): Promise<number>;
+  hmget(key: string, ...fields: string[]): Promise<(string | null)[]>;
+  hset(key: string, ...fieldsAndValues: (string | number)[]): Promise<number>;
+  hdel(key: string, ...fields: string[]): Promise<number>;
+  hlen(key: string): Promise<number>;
+  del(key: string): Promise<number>;
+}
+
+/** The key holds a type that the command is not for. */
+export function isWrongType(error: unknown): boolean {
+  return error instanceof Error && error.message.startsWith('WRONGTYPE');
+}
+
+/** The server is older than the command. */
+export function isUnknownCommand(error: unknown): boolean {
+  return error instanceof Error && /^ERR unknown command/i.test(error.message);
+}
