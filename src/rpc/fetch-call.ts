@@ -1,4 +1,4 @@
-import { type handleServerStreamingCall, status } from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
 import type { FetchRequest } from '../gen/layercache/v1/layer_cache.js';
 import type { Admission } from './admission.js';
 import type { Authenticator } from './authenticator.js';
@@ -8,12 +8,12 @@ import { ServerCutError } from './call-aborts.js';
 import { recordOf } from './call-record.js';
 import type { CallsInFlight } from './calls-in-flight.js';
 import { FetchStream } from './fetch-stream.js';
-import { resetForCutting } from './http2-stream.js';
 import { LentBuffers } from './lent-buffers.js';
 import { QuietCollection } from './quiet-collection.js';
 import type { RunningCall } from './running-call.js';
 import type { StallWatch } from './stall-watch.js';
 import { overloaded, statusOf } from './status.js';
+import type { StreamingCall } from './streaming-call.js';
 import { WriteTurns } from './write-turns.js';
 
 /** The most bytes of closed streams that a connection may still have to send. */
@@ -38,38 +38,38 @@ export interface FetchCallParts {
 }
 
 /**
- * A grpc-js handler that runs the work as an observed call, over messages that
- * are encoded already, unless too many streams are open.
+ * Runs the work as an observed call, over messages that are encoded already,
+ * unless too many streams are open.
  */
 export function fetchCall(
   { calls, admission, authenticator, pool, stallWatch }: FetchCallParts,
   work: FetchWork,
-): handleServerStreamingCall<FetchRequest, Buffer> {
+): (transport: StreamingCall) => Promise<void> {
   const shares = new BufferShares(bufferBudget, () => admission.streams);
   const lent = new LentBuffers(maxLentBytes);
   const parts = { pool, shares, stallWatch, lent, turns: new WriteTurns(turnBytes) };
   const leftovers = new QuietCollection();
-  return async (grpcCall) => {
+  return async (transport) => {
     if (!admission.enterStream()) {
-      grpcCall.emit('error', overloaded);
+      transport.fail(overloaded);
       return;
     }
-    const call = calls.begin('Fetch', grpcCall);
+    const call = calls.begin('Fetch', transport);
     leftovers.began();
-    const stream = new FetchStream(grpcCall, call, parts);
-    grpcCall.once('cancelled', () => stream.over());
+    const stream = new FetchStream(transport, call, parts);
+    transport.once('cancelled', () => stream.over());
     call.armDeadline();
     try {
       // Without a turn lost where there is nothing to wait for.
-      const identifying = call.identified(authenticator.identify(grpcCall));
+      const identifying = call.identified(authenticator.identify(transport));
       if (identifying !== undefined) await identifying;
-      await call.observed.run(() => work(grpcCall.request, call, stream));
+      await call.observed.run(() => work(transport.request as FetchRequest, call, stream));
       call.answer(status[status.OK], undefined);
     } catch (error) {
       const sent = statusOf(error);
-      if (call.abortReason instanceof ServerCutError) resetForCutting(grpcCall);
+      if (call.abortReason instanceof ServerCutError) transport.resetForCutting();
       // The transport has told the client, or is about to; a second status would end its wait for the first.
-      if (call.abortReason === undefined) grpcCall.emit('error', sent);
+      if (call.abortReason === undefined) transport.fail(sent);
       call.answer(...recordOf(error, sent, call));
     }
     stream.settle();

@@ -5,17 +5,17 @@
  * sends from the buffer itself, so one buffer serves the whole stream; it
  * grows with the bytes sent, which keeps what many stalled clients hold small.
  */
-import { type ServerWritableStream, status } from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
 import type { Layer, Redirect } from '../layer/layer-service.js';
 import type { BufferPool } from './buffer-pool.js';
 import type { BufferShares } from './buffer-shares.js';
 import { ClientStalledError } from './call-aborts.js';
 import { frameChunk, frameHeader, type Header, headroom } from './chunk-frame.js';
-import { type FrameSink, openSink } from './frame-sink.js';
-import { resetForStalling } from './http2-stream.js';
+import type { FrameSink } from './frame-sink.js';
 import type { LentBuffers } from './lent-buffers.js';
 import type { RunningCall } from './running-call.js';
 import type { StallWatch, WatchedStream } from './stall-watch.js';
+import type { StreamingCall } from './streaming-call.js';
 import { wireSource } from './wire-source.js';
 import type { WriteTurns } from './write-turns.js';
 
@@ -35,7 +35,7 @@ export interface FetchParts {
 }
 
 export class FetchStream {
-  readonly #grpcCall: ServerWritableStream<unknown, Buffer>;
+  readonly #transport: StreamingCall;
   readonly #call: RunningCall;
   readonly #pool: BufferPool;
   readonly #shares: BufferShares;
@@ -50,8 +50,8 @@ export class FetchStream {
   #failure: Error | undefined;
   #taken: PromiseWithResolvers<void> | undefined;
 
-  constructor(grpcCall: ServerWritableStream<unknown, Buffer>, call: RunningCall, parts: FetchParts) {
-    this.#grpcCall = grpcCall;
+  constructor(transport: StreamingCall, call: RunningCall, parts: FetchParts) {
+    this.#transport = transport;
     this.#call = call;
     this.#pool = parts.pool;
     this.#shares = parts.shares;
@@ -80,7 +80,7 @@ export class FetchStream {
         let start = count === 0 ? headroom : frameChunk(into, count);
         if (sink === undefined) {
           start = frameHeader(into, start, described(layer));
-          sink = openSink(this.#grpcCall, this.#lent, this.#onTaken);
+          sink = this.#transport.openSink(this.#lent, this.#onTaken);
         }
         this.#write(sink, into.subarray(start, headroom + count), into);
         // The trailers leave with the last bytes; the layer is complete, so nothing else can follow.
@@ -105,7 +105,7 @@ export class FetchStream {
       const into = this.#pool.take(firstBuffer);
       const header = { ...described(redirect), redirectUrl: redirect.url };
       const frame = into.subarray(frameHeader(into, into.length, header));
-      const sink = openSink(this.#grpcCall, this.#lent, this.#onTaken);
+      const sink = this.#transport.openSink(this.#lent, this.#onTaken);
       this.#write(sink, frame, into);
       sink.end();
       await this.#untilTaken();
@@ -204,9 +204,9 @@ export class FetchStream {
   readonly #onStall = (): void => {
     const stalled = new ClientStalledError(this.#stallWatch.timeoutMs);
     this.#call.abort(stalled);
-    if (resetForStalling(this.#grpcCall)) return;
+    if (this.#transport.resetForStalling()) return;
     // It queues behind the data that the client does not take, but it ends the stream for us.
-    this.#grpcCall.emit('error', { code: status.RESOURCE_EXHAUSTED, details: stalled.message });
+    this.#transport.fail({ code: status.RESOURCE_EXHAUSTED, details: stalled.message });
   };
 }
 

@@ -7,7 +7,6 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import type { ServerWritableStream } from '@grpc/grpc-js';
 import { framePrefix } from './chunk-frame.js';
-import { respondedStreamOf } from './http2-stream.js';
 import type { LentBuffers } from './lent-buffers.js';
 
 /**
@@ -27,37 +26,22 @@ export interface FrameSink {
   end(): void;
 }
 
-/** Sends the call's headers. */
-export function openSink(
-  grpcCall: ServerWritableStream<unknown, Buffer>,
-  lent: LentBuffers,
-  onTaken: OnTaken,
-): FrameSink {
-  const stream = respondedStreamOf(grpcCall);
-  return stream === undefined
-    ? new MessageSink(grpcCall, onTaken)
-    : new StreamSink(grpcCall, stream, lent, onTaken);
-}
-
-class StreamSink implements FrameSink {
-  readonly #grpcCall: ServerWritableStream<unknown, Buffer>;
+/** Into an HTTP/2 stream of which the headers were sent. */
+export class StreamSink implements FrameSink {
   readonly #stream: ServerHttp2Stream;
   readonly #session;
+  readonly #end: () => void;
   readonly #lent: LentBuffers;
   readonly #onTaken: OnTaken;
   #buffer: Buffer | undefined;
   /** Every byte has left the stream for the connection. */
   #drained = false;
 
-  constructor(
-    grpcCall: ServerWritableStream<unknown, Buffer>,
-    stream: ServerHttp2Stream,
-    lent: LentBuffers,
-    onTaken: OnTaken,
-  ) {
-    this.#grpcCall = grpcCall;
+  /** `end` ends the stream, with the trailers of a call that went well. */
+  constructor(stream: ServerHttp2Stream, end: () => void, lent: LentBuffers, onTaken: OnTaken) {
     this.#stream = stream;
     this.#session = stream.session;
+    this.#end = end;
     this.#lent = lent;
     this.#onTaken = onTaken;
   }
@@ -75,7 +59,7 @@ class StreamSink implements FrameSink {
     this.#stream.once('wantTrailers', () => {
       this.#drained = true;
     });
-    this.#grpcCall.end();
+    this.#end();
   }
 
   /**
@@ -97,7 +81,8 @@ class StreamSink implements FrameSink {
 
 function ignore(): void {}
 
-class MessageSink implements FrameSink {
+/** Through a call of grpc-js. */
+export class MessageSink implements FrameSink {
   readonly #grpcCall: ServerWritableStream<unknown, Buffer>;
   readonly #onTaken: OnTaken;
 

@@ -40,6 +40,7 @@ import {
 } from './request.js';
 import type { RunningCall } from './running-call.js';
 import type { StallWatch } from './stall-watch.js';
+import type { StreamingCall } from './streaming-call.js';
 import { unaryCall } from './unary-call.js';
 import { wireSource } from './wire-source.js';
 
@@ -64,7 +65,12 @@ export interface HandlerParts {
   readonly chunkSize: number;
 }
 
-export type Handlers = Record<keyof typeof LayerCacheServiceService, UntypedHandleCall>;
+type MethodName = keyof typeof LayerCacheServiceService;
+
+/** A handler of grpc-js for each unary RPC, and one of ours for Fetch. */
+export type Handlers = Readonly<Record<Exclude<MethodName, 'fetch'>, UntypedHandleCall>> & {
+  readonly fetch: (call: StreamingCall) => Promise<void>;
+};
 
 export function handlers(parts: HandlerParts): Handlers {
   const { layers, info } = parts;

@@ -1,30 +1,21 @@
 /**
- * The one place that reaches behind grpc-js: its server calls keep the HTTP/2
+ * One of two places that reach behind grpc-js: its server calls keep the HTTP/2
  * stream to themselves, and only that stream can be reset with a code of ours,
  * or take frames without a copy. Everything is looked for, nothing is assumed:
  * where it is not found, the caller takes the public path.
  */
-import { constants, type ServerHttp2Stream } from 'node:http2';
+import type { ServerHttp2Stream } from 'node:http2';
 import { Metadata, type ServerWritableStream } from '@grpc/grpc-js';
 
 // A call lies within as many interceptors as the server has; we have none.
 const deepestNesting = 8;
 
-/**
- * Resets the call's stream with ENHANCE_YOUR_CALM, which clients read as
- * RESOURCE_EXHAUSTED. Says whether it could.
- */
-export function resetForStalling(grpcCall: object): boolean {
-  return reset(grpcCall, constants.NGHTTP2_ENHANCE_YOUR_CALM);
-}
-
-/**
- * Resets the call's stream with REFUSED_STREAM, which clients read as
- * UNAVAILABLE; the end of a connection in mid-stream they read as they like.
- * Says whether it could.
- */
-export function resetForCutting(grpcCall: object): boolean {
-  return reset(grpcCall, constants.NGHTTP2_REFUSED_STREAM);
+/** Resets the call's stream with the code. Says whether it could. */
+export function resetStreamOf(grpcCall: object, code: number): boolean {
+  const stream = http2StreamOf(grpcCall);
+  if (stream === undefined) return false;
+  stream.close(code);
+  return true;
 }
 
 /**
@@ -42,13 +33,6 @@ export function respondedStreamOf(
   // Were messages to be compressed one day, that would be grpc-js's to do.
   const encoding = stream.sentHeaders?.['grpc-encoding'] ?? 'identity';
   return encoding === 'identity' ? stream : undefined;
-}
-
-function reset(grpcCall: object, code: number): boolean {
-  const stream = http2StreamOf(grpcCall);
-  if (stream === undefined) return false;
-  stream.close(code);
-  return true;
 }
 
 function http2StreamOf(grpcCall: object): ServerHttp2Stream | undefined {

@@ -1,7 +1,13 @@
 import type { Duplex } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type MethodDefinition, Server, ServerCredentials, type ServerOptions } from '@grpc/grpc-js';
-import { LayerCacheServiceService } from '../gen/layercache/v1/layer_cache.js';
+import {
+  type MethodDefinition,
+  Server,
+  ServerCredentials,
+  type ServerOptions,
+  type ServerWritableStream,
+} from '@grpc/grpc-js';
+import { type FetchRequest, LayerCacheServiceService } from '../gen/layercache/v1/layer_cache.js';
 import { Admission } from './admission.js';
 import { AnyCaller, type Authenticator } from './authenticator.js';
 import { BufferPool } from './buffer-pool.js';
@@ -14,11 +20,12 @@ import { type Handlers, handlers, type LayerInfo, type Layers } from './handlers
 import { Health } from './health.js';
 import { limitResets, takeStreams } from './http2-server.js';
 import { Listeners } from './listeners.js';
+import { plainStreams, type StreamingMethod, type UnaryMethod } from './plain-stream.js';
 import { addReflection } from './reflection.js';
 import { StallWatch } from './stall-watch.js';
 import { gated } from './stream-gate.js';
+import { LibraryCall } from './streaming-call.js';
 import { TlsHandshakes, type TlsIdentity } from './tls-handshakes.js';
-import { type UnaryMethod, unaryStreams } from './unary-stream.js';
 
 export interface RpcServerSettings {
   /** Rule 17: milliseconds without a completed write after which a stream is reset. */
@@ -136,14 +143,18 @@ export class RpcServer {
       stallWatch,
       chunkSize: settings.chunkSize,
     });
-    this.#server.addService(definition, implementation);
+    this.#server.addService(definition, {
+      ...implementation,
+      fetch: (call: ServerWritableStream<FetchRequest, Buffer>) =>
+        implementation.fetch(new LibraryCall(call)),
+    });
     this.#health.addToServer(this.#server);
     if (settings.reflection) addReflection(this.#server, [serviceName, 'grpc.health.v1.Health']);
     limitResets(this.#server, resetLimits);
     const injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
     const streamParts = { admission, stallWatch, maxMessageLength: maxReceivedMessage };
-    const unary = unaryStreams(unaryMethods(implementation), streamParts);
-    takeStreams(this.#server, gated(unary, paths, streamParts));
+    const plain = plainStreams(plainMethods(implementation), streamParts);
+    takeStreams(this.#server, gated(plain, paths, streamParts));
     // TLS ends before grpc-js: its sockets are all that it needs to see of it.
     const accept = (socket: Duplex) => injector.injectConnection(socket);
     this.#handshakes = tls && new TlsHandshakes(tls, accept);
@@ -221,15 +232,18 @@ function serverOptions(settings: RpcServerSettings): ServerOptions {
   };
 }
 
-/** Our unary RPCs, as their definition and their handlers give them. */
-function unaryMethods(implementation: Handlers): UnaryMethod[] {
-  return Object.entries(definition).flatMap(([name, method]) => {
-    if (method.responseStream) return [];
+/** Our RPCs, as their definition and their handlers give them. */
+function plainMethods({ fetch, ...unary }: Handlers): (UnaryMethod | StreamingMethod)[] {
+  const methods = Object.entries(unary).map(([name, handler]) => {
     // The generated definition does not tie the types of a method to its name.
-    const { path, requestDeserialize, responseSerialize } = method as MethodDefinition<unknown, unknown>;
-    const handle = implementation[name as keyof Handlers] as UnaryMethod['handle'];
-    return { path, requestDeserialize, responseSerialize, handle };
+    const { path, requestDeserialize, responseSerialize } = definition[
+      name as keyof typeof unary
+    ] as MethodDefinition<unknown, unknown>;
+    const handle = handler as UnaryMethod['handle'];
+    return { streams: false, path, requestDeserialize, responseSerialize, handle } as const;
   });
+  const { path, requestDeserialize } = definition.fetch;
+  return [...methods, { streams: true, path, requestDeserialize, handle: fetch }];
 }
 
 /** Resolves when `done` does, or after `timeoutMs`. */

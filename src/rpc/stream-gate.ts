@@ -6,8 +6,8 @@
  */
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
 import type { StreamHandler, StreamTaker } from './http2-server.js';
+import type { StreamParts } from './plain-stream.js';
 import { refuseStream } from './refused-stream.js';
-import type { StreamParts } from './unary-stream.js';
 
 /** Memory behind the first piece of a request for which nothing is asked: a plain request is one such piece. */
 const freePiece = 8 << 10;

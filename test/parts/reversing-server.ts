@@ -13,14 +13,15 @@ import { type AddressInfo, createServer, type Server as Listener } from 'node:ne
 import { Metadata, Server, ServerCredentials, type sendUnaryData, status } from '@grpc/grpc-js';
 import { Admission } from '../../src/rpc/admission.js';
 import { type StreamTaker, takeStreams } from '../../src/rpc/http2-server.js';
+import { plainStreams, type UnaryCall, type UnaryMethod } from '../../src/rpc/plain-stream.js';
 import { StallWatch } from '../../src/rpc/stall-watch.js';
-import { type UnaryCall, type UnaryMethod, unaryStreams } from '../../src/rpc/unary-stream.js';
 
 export const reversePath = '/test.Texts/Reverse';
 export const maxMessageLength = 100_000;
 
 /** Answers the text backwards; some texts ask for something else. */
 const method: UnaryMethod = {
+  streams: false,
   path: reversePath,
   requestDeserialize: (message) => {
     if (message[0] === 0xff) throw new Error('no text');
@@ -39,7 +40,7 @@ const method: UnaryMethod = {
 };
 
 /** Takes the calls of that RPC below grpc-js. */
-export const takesReversals = unaryStreams([method], {
+export const takesReversals = plainStreams([method], {
   admission: new Admission({ maxStreams: 1, maxInflight: 1, maxRequestBytes: 1 << 20 }, () => {}),
   stallWatch: new StallWatch(60_000),
   maxMessageLength,

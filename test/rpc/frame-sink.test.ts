@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { IncomingHttpHeaders } from 'node:http2';
 import { type Http2Session, connect as http2Connect } from 'node:http2';
-import { connect } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { Server, ServerCredentials, type ServerWritableStream } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { FetchRequest, LayerCacheServiceService } from '../../src/gen/layercache/v1/layer_cache.js';
@@ -12,8 +12,11 @@ import { AnyCaller } from '../../src/rpc/authenticator.js';
 import { BufferPool } from '../../src/rpc/buffer-pool.js';
 import { CallsInFlight } from '../../src/rpc/calls-in-flight.js';
 import { fetchCall } from '../../src/rpc/fetch-call.js';
+import { takeStreams } from '../../src/rpc/http2-server.js';
 import { LentBuffers } from '../../src/rpc/lent-buffers.js';
+import { plainStreams } from '../../src/rpc/plain-stream.js';
 import { StallWatch } from '../../src/rpc/stall-watch.js';
+import { LibraryCall } from '../../src/rpc/streaming-call.js';
 import { rawCall } from './http2-client.js';
 import { RecordedCalls } from './recorded-calls.js';
 import { expectOwnBytesAfterReset } from './reset-while-sending.js';
@@ -36,16 +39,22 @@ function closedUp(
   });
 }
 
-/** A server whose Fetch goes the public way when the request says so. */
-async function startBothWays(layer: () => ScriptedLayer): Promise<string> {
+/** How a Fetch is answered: on its stream, by grpc-js's call with its stream, by that call alone. */
+const toLibrary = 'library';
+const ways = { plain: {}, library: { [toLibrary]: '1' }, public: { [toLibrary]: '1', public: '1' } };
+
+/** A server whose Fetch goes the way that the request's headers say. */
+async function startAllWays(layer: () => ScriptedLayer): Promise<string> {
   const server = new Server();
+  const admission = new Admission({ maxStreams: 10, maxInflight: 10, maxRequestBytes: 1 << 20 }, () => {});
+  const stallWatch = new StallWatch(60_000);
   const handle = fetchCall(
     {
       calls: new CallsInFlight(new RecordedCalls()),
       authenticator: new AnyCaller(),
-      admission: new Admission({ maxStreams: 10, maxInflight: 10, maxRequestBytes: 1 << 20 }, () => {}),
+      admission,
       pool: new BufferPool(1 << 20),
-      stallWatch: new StallWatch(60_000),
+      stallWatch,
     },
     (_request, _call, stream) => stream.send(layer(), 256 * kib),
   );
@@ -54,16 +63,26 @@ async function startBothWays(layer: () => ScriptedLayer): Promise<string> {
     { fetch: { ...fetch, responseSerialize: (message: Buffer) => message } },
     {
       fetch: (call: ServerWritableStream<FetchRequest, Buffer>) =>
-        handle(call.metadata.get('public').length > 0 ? closedUp(call) : call),
+        handle(new LibraryCall(call.metadata.get('public').length > 0 ? closedUp(call) : call)),
     },
   );
-  const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, bound) =>
-      error === null ? resolve(bound) : reject(error),
-    );
+  const { path, requestDeserialize } = fetch;
+  const take = plainStreams([{ streams: true, path, requestDeserialize, handle }], {
+    admission,
+    stallWatch,
+    maxMessageLength: 1 << 20,
   });
-  onTestFinished(() => server.forceShutdown());
-  return `127.0.0.1:${port}`;
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  takeStreams(server, (stream, headers, handBack) =>
+    headers[toLibrary] === undefined ? take(stream, headers, handBack) : false,
+  );
+  const listener = createServer((socket) => injector.injectConnection(socket)).listen(0, '127.0.0.1');
+  await once(listener, 'listening');
+  onTestFinished(() => {
+    server.forceShutdown();
+    listener.close();
+  });
+  return `127.0.0.1:${(listener.address() as AddressInfo).port}`;
 }
 
 interface OnTheWire {
@@ -81,33 +100,38 @@ async function onTheWire(address: string, headers: Record<string, string>): Prom
   return { headers: rest, data: Buffer.concat(data), trailers: await call.trailers };
 }
 
-describe('below grpc-js and through it the same bytes are on the wire', () => {
+/** As that answer, the other ways. */
+async function expectTheSame(address: string, { headers, data, trailers }: OnTheWire): Promise<void> {
+  for (const way of [ways.plain, ways.library]) {
+    const other = await onTheWire(address, way);
+    expect(other.data.equals(data)).toBe(true);
+    expect(other.headers).toEqual(headers);
+    expect({ ...other.trailers }).toEqual({ ...trailers });
+  }
+}
+
+describe('on its stream, below grpc-js and through it a Fetch is the same on the wire', () => {
   it.each([0, 1, 4 * kib, 64 * kib, 64 * kib + 1, 9 << 20])('of a layer of %i bytes', async (length) => {
     const bytes = randomBytes(length);
-    const address = await startBothWays(() => new ScriptedLayer(bytes));
-    const below = await onTheWire(address, {});
-    const through = await onTheWire(address, { public: '1' });
-    expect(below.data.length).toBeGreaterThan(length);
-    expect(below.data.equals(through.data)).toBe(true);
-    expect(below.headers).toEqual(through.headers);
-    expect({ ...below.trailers }).toEqual({ ...through.trailers });
-    expect(below.trailers['grpc-status']).toBe('0');
+    const address = await startAllWays(() => new ScriptedLayer(bytes));
+    const through = await onTheWire(address, ways.public);
+    expect(through.data.length).toBeGreaterThan(length);
+    expect(through.trailers['grpc-status']).toBe('0');
+    await expectTheSame(address, through);
   });
 
   it.each([0, 1, 2])('of a layer that turns out corrupt at read %i', async (bad) => {
     const bytes = randomBytes(300 * kib);
-    const address = await startBothWays(() => {
+    const address = await startAllWays(() => {
       const layer = new ScriptedLayer(bytes);
       layer.beforeRead = (read) =>
         read < bad ? Promise.resolve() : Promise.reject(new DataLossError('BLOB_CORRUPT', 'corrupt'));
       return layer;
     });
-    const below = await onTheWire(address, {});
-    const through = await onTheWire(address, { public: '1' });
-    expect(below.data.equals(through.data)).toBe(true);
-    expect(below.data.length > 0).toBe(bad > 0);
-    expect({ ...below.trailers }).toEqual({ ...through.trailers });
-    expect(below.trailers['grpc-status']).toBe('15');
+    const through = await onTheWire(address, ways.public);
+    expect(through.data.length > 0).toBe(bad > 0);
+    expect(through.trailers['grpc-status']).toBe('15');
+    await expectTheSame(address, through);
   });
 });
 

@@ -2,14 +2,16 @@ import { randomBytes } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
 import { type ServerWritableStream, status } from '@grpc/grpc-js';
 import { expect, it } from 'vitest';
+import type { FetchRequest } from '../../src/gen/layercache/v1/layer_cache.js';
 import { BufferPool } from '../../src/rpc/buffer-pool.js';
 import { BufferShares } from '../../src/rpc/buffer-shares.js';
 import { ClientStalledError } from '../../src/rpc/call-aborts.js';
 import { CallsInFlight } from '../../src/rpc/calls-in-flight.js';
 import { FetchStream } from '../../src/rpc/fetch-stream.js';
-import { resetForStalling } from '../../src/rpc/http2-stream.js';
+import { resetStreamOf } from '../../src/rpc/http2-stream.js';
 import { LentBuffers } from '../../src/rpc/lent-buffers.js';
 import { StallWatch } from '../../src/rpc/stall-watch.js';
+import { LibraryCall } from '../../src/rpc/streaming-call.js';
 import { WriteTurns } from '../../src/rpc/write-turns.js';
 import { RecordedCalls } from './recorded-calls.js';
 import { ScriptedLayer } from './scripted-layers.js';
@@ -30,7 +32,7 @@ class OpaqueCall extends EventEmitter {
 it.each([[{}], [{ call: null }], [{ call: { stream: {} } }], [{ call: { nextCall: { nextCall: {} } } }]])(
   'where the HTTP/2 stream is not found, nothing is reset: %j',
   (call) => {
-    expect(resetForStalling(call)).toBe(false);
+    expect(resetStreamOf(call, 8)).toBe(false);
   },
 );
 
@@ -38,20 +40,24 @@ it('a call that is nested in itself is looked through once', () => {
   const call: { call?: object; nextCall?: object } = {};
   call.call = call;
   call.nextCall = call;
-  expect(resetForStalling(call)).toBe(false);
+  expect(resetStreamOf(call, 8)).toBe(false);
 });
 
 it('rule 17: without the private part a stalled stream ends by its status, and lets go all the same', async () => {
   const grpcCall = new OpaqueCall();
   const pool = new BufferPool(1 << 20);
   const call = new CallsInFlight(new RecordedCalls()).begin('Fetch', grpcCall as never);
-  const stream = new FetchStream(grpcCall as unknown as ServerWritableStream<unknown, Buffer>, call, {
-    pool,
-    shares: new BufferShares(1 << 20, () => 1),
-    lent: new LentBuffers(1 << 20),
-    stallWatch: new StallWatch(20),
-    turns: new WriteTurns(1 << 20),
-  });
+  const stream = new FetchStream(
+    new LibraryCall(grpcCall as unknown as ServerWritableStream<FetchRequest, Buffer>),
+    call,
+    {
+      pool,
+      shares: new BufferShares(1 << 20, () => 1),
+      lent: new LentBuffers(1 << 20),
+      stallWatch: new StallWatch(20),
+      turns: new WriteTurns(1 << 20),
+    },
+  );
   const layer = new ScriptedLayer(randomBytes(300_000));
   const told = once(grpcCall, 'error');
   grpcCall.on('error', () => {});

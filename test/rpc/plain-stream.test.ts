@@ -3,7 +3,7 @@ import { Metadata } from '@grpc/grpc-js';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { limitResets, type StreamTaker, takeStreams } from '../../src/rpc/http2-server.js';
-import { HeaderValues } from '../../src/rpc/unary-stream.js';
+import { HeaderValues } from '../../src/rpc/plain-stream.js';
 import {
   type Asked,
   connectTo,

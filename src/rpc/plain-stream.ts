@@ -1,20 +1,23 @@
 /**
- * Unary calls of the plain kind that nearly all are, answered on their HTTP/2
- * streams: what grpc-js makes for each (a Writable, a chain of listeners, a
- * copy of the metadata) was a third of the cost of an Exists from the memory
- * cache. On the wire nothing changes: headers, statuses and texts are
- * grpc-js's. What is not plain, such as a compressed message, goes to grpc-js
- * with whatever was read of it.
+ * Calls of the plain kind that nearly all are, one message asked, answered on
+ * their HTTP/2 streams: what grpc-js makes for each (a Writable, a chain of
+ * listeners, a copy of the metadata) was a third of the cost of an Exists from
+ * the memory cache. On the wire nothing changes: headers, statuses and texts
+ * are grpc-js's. What is not plain, such as a compressed message, goes to
+ * grpc-js with whatever was read of it.
  */
-import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
+import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { Metadata, type sendUnaryData, status } from '@grpc/grpc-js';
 import type { Admission } from './admission.js';
 import { hasTimeoutOfGrammar, timeoutOf } from './call-timeout.js';
 import type { ArrivedCall } from './calls-in-flight.js';
+import { type FrameSink, type OnTaken, StreamSink } from './frame-sink.js';
 import type { StreamHandler, StreamTaker } from './http2-server.js';
+import type { LentBuffers } from './lent-buffers.js';
 import { type Peer, Peers } from './peers.js';
 import { refuseStream } from './refused-stream.js';
 import type { StallWatch, WatchedStream } from './stall-watch.js';
+import { cuttingCode, type StreamingCall, stallingCode } from './streaming-call.js';
 
 /** What a handler of ours needs of a unary call. */
 export interface UnaryCall extends ArrivedCall {
@@ -29,12 +32,22 @@ export interface StreamParts {
   readonly maxMessageLength: number;
 }
 
-/** A unary RPC as a service definition and its implementation give it. */
-export interface UnaryMethod {
+interface Method {
   readonly path: string;
   requestDeserialize(message: Buffer): unknown;
+}
+
+/** A unary RPC as a service definition and its implementation give it. */
+export interface UnaryMethod extends Method {
+  readonly streams: false;
   responseSerialize(response: unknown): Buffer;
   handle(call: UnaryCall, callback: sendUnaryData<unknown>): void;
+}
+
+/** An RPC that answers with a stream of messages. */
+export interface StreamingMethod extends Method {
+  readonly streams: true;
+  handle(call: StreamingCall): void;
 }
 
 /** gRPC's frame around a message: a byte that says whether it is compressed, and its length in four. */
@@ -53,14 +66,19 @@ const answerOptions = { waitForTrailers: true };
 const okTrailers = { 'grpc-status': status.OK, 'grpc-message': 'OK' };
 
 /** Takes the streams of these RPCs, unless they are not plain; when too much is under way it refuses them. */
-export function unaryStreams(methods: readonly UnaryMethod[], parts: StreamParts): StreamTaker {
+export function plainStreams(
+  methods: readonly (UnaryMethod | StreamingMethod)[],
+  parts: StreamParts,
+): StreamTaker {
+  const { admission } = parts;
   const byPath = new Map(methods.map((method) => [method.path, method]));
   const peers = new Peers();
   return (stream, headers, handBack) => {
     const method = byPath.get(headers[':path'] ?? '');
     if (method === undefined || !isPlain(headers)) return false;
-    if (parts.admission.refusesCall()) refuseStream(stream);
-    else new UnaryStream(stream, headers, method, parts, handBack, peers);
+    const isRefused = method.streams ? admission.refusesStream() : admission.refusesCall();
+    if (isRefused) refuseStream(stream);
+    else new PlainStream(stream, headers, method, parts, handBack, peers);
     return true;
   };
 }
@@ -74,11 +92,11 @@ function isPlain(headers: IncomingHttpHeaders): boolean {
   );
 }
 
-class UnaryStream implements UnaryCall {
+class PlainStream implements UnaryCall, StreamingCall {
   request: unknown;
   readonly #stream: ServerHttp2Stream;
   readonly #headers: IncomingHttpHeaders;
-  readonly #method: UnaryMethod;
+  readonly #method: UnaryMethod | StreamingMethod;
   readonly #parts: StreamParts;
   readonly #handBack: StreamHandler;
   readonly #peers: Peers;
@@ -96,7 +114,7 @@ class UnaryStream implements UnaryCall {
   constructor(
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
-    method: UnaryMethod,
+    method: UnaryMethod | StreamingMethod,
     parts: StreamParts,
     handBack: StreamHandler,
     peers: Peers,
@@ -131,7 +149,34 @@ class UnaryStream implements UnaryCall {
   }
 
   once(_cancelled: 'cancelled', listener: () => void): void {
-    this.#onCancelled = listener;
+    const before = this.#onCancelled;
+    this.#onCancelled =
+      before === undefined
+        ? listener
+        : () => {
+            before();
+            listener();
+          };
+  }
+
+  openSink(lent: LentBuffers, onTaken: OnTaken): FrameSink {
+    const stream = this.#stream;
+    if (!stream.destroyed && !stream.closed) stream.respond(answerHeaders, answerOptions);
+    return new StreamSink(stream, this.#endWell, lent, onTaken);
+  }
+
+  fail({ code, details, metadata }: Parameters<StreamingCall['fail']>[0]): void {
+    this.#end(code, details, metadata);
+  }
+
+  resetForStalling(): boolean {
+    this.#stream.close(stallingCode);
+    return true;
+  }
+
+  resetForCutting(): boolean {
+    this.#stream.close(cuttingCode);
+    return true;
   }
 
   readonly #onData = (chunk: Buffer): void => {
@@ -163,17 +208,27 @@ class UnaryStream implements UnaryCall {
       this.#end(status.INTERNAL, 'Error deserializing request');
       return;
     }
-    this.#method.handle(this, this.#answer);
+    // A stream may run for long; what was read of the request is in it no more.
+    this.#chunks.length = 0;
+    const method = this.#method;
+    if (method.streams) method.handle(this);
+    else method.handle(this, (error, response) => this.#answer(method, error, response));
   };
 
-  readonly #answer: sendUnaryData<unknown> = (error, response) => {
+  readonly #endWell = (): void => {
+    if (!this.#mayEnd()) return;
+    this.#stream.once('wantTrailers', sendOkTrailers);
+    this.#stream.end();
+  };
+
+  #answer(method: UnaryMethod, ...[error, response]: Parameters<sendUnaryData<unknown>>): void {
     if (error !== null) {
       const { code = status.UNKNOWN, details = '', metadata } = error;
       this.#end(code, details, metadata instanceof Metadata ? metadata : undefined);
       return;
     }
     if (!this.#mayEnd()) return;
-    const message = this.#method.responseSerialize(response);
+    const message = method.responseSerialize(response);
     const frame = Buffer.allocUnsafe(prefixLength + message.length);
     frame[0] = 0;
     frame.writeUInt32BE(message.length, 1);
@@ -182,14 +237,24 @@ class UnaryStream implements UnaryCall {
     this.#stream.respond(answerHeaders, answerOptions);
     this.#stream.once('wantTrailers', sendOkTrailers);
     this.#stream.end(frame);
-  };
+  }
 
-  /** Ends the call without a message. */
+  /** Ends the call with no message more. */
   #end(code: status, details: string, metadata?: Metadata): void {
     if (!this.#mayEnd()) return;
     this.#watched.began();
-    const trailers = { 'grpc-status': code, 'grpc-message': encodeURI(details), ...plainHeaders };
-    this.#stream.respond({ ...trailers, ...metadata?.toHttp2Headers() }, { endStream: true });
+    const stream = this.#stream;
+    const trailers = {
+      'grpc-status': code,
+      'grpc-message': encodeURI(details),
+      ...metadata?.toHttp2Headers(),
+    };
+    if (!stream.headersSent) {
+      stream.respond({ ...plainHeaders, ...trailers }, { endStream: true });
+      return;
+    }
+    stream.once('wantTrailers', () => stream.sendTrailers(trailers));
+    stream.end();
   }
 
   /** Whether the client is still there and has no answer. */
@@ -213,7 +278,7 @@ class UnaryStream implements UnaryCall {
 
   /** The client sends no more of its request, or takes nothing of its answer. */
   readonly #onStall = (): void => {
-    this.#stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    this.#stream.close(stallingCode);
   };
 
   /** Too much is arriving at once; the rest of the request is not waited for. */
