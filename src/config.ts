@@ -46,7 +46,7 @@ export const options = {
   cache: option({
     placeholder: 'url',
     default: 'memory:',
-    help: 'the layer-info cache: memory: (?max=<entries>, 100000 unless said), redis://… (?near=<layers> holds so many in this process too, &near-ttl=<duration> for so long, 60s unless said), redis+sentinel://…/master, redis+cluster://…, or over TLS rediss… (?ca=, &cert=, &key= name PEM files)',
+    help: 'the layer-info cache: memory: (?max=<entries>, 100000 unless said), redis://… (?near=<layers> holds so many in this process too, &near-ttl=<duration> for so long, 60s unless said), redis+sentinel://…/master (?sentinel-user=, &sentinel-password= or &sentinel-password-file= say who we are to the sentinels), redis+cluster://…, or over TLS rediss… (?ca=, &cert=, &key= name PEM files). ?password-file= spares a password in the URL',
     schema: url(),
   }),
   storage: option({

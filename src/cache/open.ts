@@ -15,7 +15,7 @@ import type { LayerInfoCache } from './layer-info-cache.js';
 import { defaultMaxEntries, MemoryCache } from './memory-cache.js';
 import type { NearOptions } from './near-cache.js';
 import { describeRedis, isRedisUrl, parseRedisUrl, type RedisUrl } from './redis-url.js';
-import { tlsMaterial } from './tls-material.js';
+import { redisLogin, tlsMaterial } from './redis-user.js';
 
 export { CacheUrlError };
 
@@ -40,7 +40,7 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
     return new MemoryCache(target.max);
   }
   const { place, near } = target;
-  const who = { ...target.identity, tls: await tlsMaterial(target.identity.tls) };
+  const who = { ...(await redisLogin(target.identity)), tls: await tlsMaterial(target.identity.tls) };
   // Loaded only when asked for: it is most of what a cache in memory would cost at start.
   const { RedisCache } = await import('./redis-cache.js');
   if (place.kind === 'cluster') {
@@ -58,7 +58,7 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
   ]);
   const address = { ...place, ...who };
   const redis = await (address.kind === 'sentinel'
-    ? connectSentinel(address, who, options)
+    ? connectSentinel({ ...address, login: await redisLogin(address.account) }, who, options)
     : connectRedis(address, options));
   const shared = new BreakingCache(new GuardedCache(new RedisCache(redis), options));
   // What was asked before says nothing of a connection that has just come up.
@@ -138,7 +138,7 @@ function parseNear(parameters: URLSearchParams): NearOptions | undefined {
   const names = [...parameters.keys()];
   if (names.some((name) => name !== 'near' && name !== 'near-ttl') || new Set(names).size < names.length)
     throw new CacheUrlError(
-      'a Redis URL takes no parameters but near and near-ttl (and with rediss ca, cert and key), once each',
+      'a Redis URL takes no parameters but near, near-ttl and password-file (with rediss ca, cert and key; with redis+sentinel sentinel-user, sentinel-password and sentinel-password-file), once each',
     );
   const near = parameters.get('near');
   const ttl = parameters.get('near-ttl');

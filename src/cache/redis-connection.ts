@@ -5,12 +5,11 @@
  */
 import { type Cluster, Redis, type RedisOptions } from 'ioredis';
 import type { RedisHost } from './redis-url.js';
-import type { TlsMaterial } from './tls-material.js';
+import type { RedisLogin, TlsMaterial } from './redis-user.js';
+import { QuietSentinelConnector } from './sentinel-connector.js';
 
 /** Who we are at a Redis, and how we speak to it. */
-export interface RedisUser {
-  readonly username: string | undefined;
-  readonly password: string | undefined;
+export interface RedisUser extends RedisLogin {
   readonly tls: TlsMaterial | undefined;
 }
 
@@ -24,6 +23,8 @@ export interface RedisAddress extends RedisHost, RedisUser {
 export interface SentinelAddress {
   readonly sentinels: readonly RedisHost[];
   readonly master: string;
+  /** Who we are to the sentinels. */
+  readonly login: RedisLogin;
 }
 
 export interface RedisConnectionOptions {
@@ -59,15 +60,18 @@ export async function connectRedis(address: RedisAddress, options: RedisConnecti
  * one ends with its connection, and one that they depose is left at once.
  */
 export async function connectSentinel(
-  { sentinels, master }: SentinelAddress,
+  { sentinels, master, login }: SentinelAddress,
   user: RedisUser,
   options: RedisConnectionOptions,
 ): Promise<Redis> {
   const { tls } = user;
   const redis = new Redis({
     ...clientOptions(user, options.timeoutMs),
+    Connector: QuietSentinelConnector,
     sentinels: [...sentinels],
     name: master,
+    sentinelUsername: login.username,
+    sentinelPassword: login.password,
     failoverDetector: true,
     retryStrategy: failoverRetryDelay,
     sentinelRetryStrategy: failoverRetryDelay,

@@ -6,9 +6,11 @@
  *   redis+cluster://[user:password@]host[:port],host[:port]
  *   rediss…                              the same over TLS
  *     ?ca=/path&cert=/path&key=/path     PEM files: whom we trust, who we are
+ *     ?password-file=/path               instead of a password in the URL
+ *   and with Sentinel, where the user above is the Redis servers':
+ *     ?sentinel-user=user&sentinel-password=password, or &sentinel-password-file=/path
  *
- * An IPv6 address is written in brackets. With Sentinel the user is one of the
- * Redis servers; the sentinels are asked without one.
+ * An IPv6 address is written in brackets.
  */
 import { CacheUrlError } from './cache-url-error.js';
 
@@ -24,22 +26,34 @@ export interface TlsFiles {
   readonly key: string | undefined;
 }
 
-/** Who we are, and whether and how we speak TLS. */
-export interface RedisIdentity {
+/** Whom we say to be. */
+export interface RedisAccount {
   readonly username: string | undefined;
   readonly password: string | undefined;
+  /** The file that the password is in, if that is not given itself. */
+  readonly passwordFile: string | undefined;
+}
+
+/** Who we are, and whether and how we speak TLS. */
+export interface RedisIdentity extends RedisAccount {
   readonly tls: TlsFiles | undefined;
 }
 
 export type RedisPlace =
   | (RedisHost & { readonly kind: 'single'; readonly db: number })
-  | { readonly kind: 'sentinel'; readonly sentinels: readonly RedisHost[]; readonly master: string }
+  | {
+      readonly kind: 'sentinel';
+      readonly sentinels: readonly RedisHost[];
+      readonly master: string;
+      /** Whom we say to be to the sentinels. */
+      readonly account: RedisAccount;
+    }
   | { readonly kind: 'cluster'; readonly nodes: readonly RedisHost[] };
 
 export interface RedisUrl {
   readonly place: RedisPlace;
   readonly identity: RedisIdentity;
-  /** The parameters that are not TLS'. */
+  /** The parameters that do not say who we are. */
   readonly parameters: URLSearchParams;
 }
 
@@ -69,7 +83,7 @@ export function parseRedisUrl(text: string): RedisUrl {
   if (hosts === undefined) throw new CacheUrlError('not a URL');
   const parameters = new URLSearchParams(query);
   const tls = tlsFiles(text.startsWith('rediss'), parameters);
-  const identity = { username: decoded(user), password: decoded(password), tls };
+  const identity = { ...account(decoded(user), decoded(password), '', parameters), tls };
   const port = kind === 'sentinel' ? sentinelPort : redisPort;
   const places = hosts === '' ? [] : hosts.split(',').map((each) => parseHost(each, port));
   const [first] = places;
@@ -80,7 +94,13 @@ export function parseRedisUrl(text: string): RedisUrl {
       throw new CacheUrlError(
         'the path of a redis+sentinel URL is the name of the master, as its sentinels have it',
       );
-    return { place: { kind, sentinels: places, master }, identity, parameters };
+    const asked = account(
+      parameter(parameters, 'sentinel-user'),
+      parameter(parameters, 'sentinel-password'),
+      'sentinel-',
+      parameters,
+    );
+    return { place: { kind, sentinels: places, master, account: asked }, identity, parameters };
   }
   if (kind === 'cluster') {
     if (path !== '' && path !== '/')
@@ -98,7 +118,8 @@ export function parseRedisUrl(text: string): RedisUrl {
 /** For people: without who we are there. */
 export function describeRedis({ place, identity }: Pick<RedisUrl, 'place' | 'identity'>): string {
   const kind = place.kind === 'single' ? '' : `+${place.kind}`;
-  const credentials = identity.username === undefined && identity.password === undefined ? '' : '***@';
+  const { username, password, passwordFile } = identity;
+  const credentials = (username ?? password ?? passwordFile) === undefined ? '' : '***@';
   const scheme = `${identity.tls === undefined ? 'redis' : 'rediss'}${kind}://${credentials}`;
   switch (place.kind) {
     case 'single':
@@ -128,14 +149,31 @@ function parseHost(text: string, defaultPort: number): RedisHost {
   return { host, port: number };
 }
 
+function account(
+  username: string | undefined,
+  password: string | undefined,
+  prefix: '' | 'sentinel-',
+  parameters: URLSearchParams,
+): RedisAccount {
+  const passwordFile = parameter(parameters, `${prefix}password-file`);
+  if (password !== undefined && passwordFile !== undefined)
+    throw new CacheUrlError(`${prefix}password-file is for a URL without that password`);
+  if (username !== undefined && password === undefined && passwordFile === undefined && prefix !== '')
+    throw new CacheUrlError('sentinel-user needs sentinel-password or sentinel-password-file');
+  return { username, password, passwordFile };
+}
+
+/** Takes that one out of the parameters. */
+function parameter(parameters: URLSearchParams, name: string): string | undefined {
+  const [value, ...more] = parameters.getAll(name);
+  parameters.delete(name);
+  if (more.length > 0 || value === '') throw new CacheUrlError(`${name} is given once, and is not empty`);
+  return value;
+}
+
 /** Takes what is TLS' out of the parameters. */
 function tlsFiles(secure: boolean, parameters: URLSearchParams): TlsFiles | undefined {
-  const [ca, cert, key] = tlsNames.map((name) => {
-    const [path, ...more] = parameters.getAll(name);
-    parameters.delete(name);
-    if (more.length > 0 || path === '') throw new CacheUrlError(`${name} is the path of one PEM file`);
-    return path;
-  });
+  const [ca, cert, key] = tlsNames.map((name) => parameter(parameters, name));
   if ((cert === undefined) !== (key === undefined))
     throw new CacheUrlError('cert and key are who we are, together');
   if (secure) return { ca, cert, key };

@@ -91,8 +91,16 @@ describe('a URL that names no cache', () => {
     ['redis://host?cert=/x&key=/y', 'for rediss'],
     ['rediss://host?cert=/x', 'together'],
     ['rediss://host?key=/x', 'together'],
-    ['rediss://host?ca=/x&ca=/y', 'one PEM file'],
-    ['rediss://host?ca=', 'one PEM file'],
+    ['rediss://host?ca=/x&ca=/y', 'ca is given once'],
+    ['rediss://host?ca=', 'ca is given once, and is not empty'],
+    ['redis://host?password-file=', 'password-file is given once, and is not empty'],
+    ['redis://host?password-file=/x&password-file=/y', 'password-file is given once'],
+    ['redis://:x@host?password-file=/x', 'for a URL without that password'],
+    ['redis://host?sentinel-user=x', 'no parameters'],
+    ['redis+cluster://host?sentinel-password=x', 'no parameters'],
+    ['redis+sentinel://host/m?sentinel-user=x', 'needs sentinel-password'],
+    ['redis+sentinel://host/m?sentinel-password=x&sentinel-password-file=/x', 'without that password'],
+    ['redis+sentinel://host/m?sentinel-password=', 'sentinel-password is given once, and is not empty'],
     ['memory:x', 'neither host nor path'],
     ['memory://host', 'neither host nor path'],
     ['memory:?size=1', 'one parameter, max, once'],
@@ -121,6 +129,9 @@ describe('a URL that names no cache', () => {
     'redis+sentinel://user:s3cret@host,b:port/m',
     'redis+sentinel://user:s3cret@s3cret@host/m',
     'redis+sentinel://user:s3cret@host/m/s3cret',
+    'redis+sentinel://host/m?sentinel-password=s3cret&sentinel-password=s3cret',
+    'redis+sentinel://host/m?sentinel-user=s3cret',
+    'redis+sentinel://host/m?sentinel-password=s3cret&x=1',
     'redis://user:s3cret@host/x',
     'redis://user:s3cret@host?s3cret=s3cret',
     'redis://user:s3cret@host?near=s3cret',
@@ -135,16 +146,18 @@ describe('a URL that names no cache', () => {
   });
 });
 
-it.each(['ca=/nowhere', 'cert=/nowhere&key=/nowhere'])(
-  'says that a file cannot be read: %s',
-  async (files) => {
-    const error = await openCache(`rediss://host?${files}`, options).catch((thrown: unknown) => thrown);
-    expect(error).toBeInstanceOf(CacheUrlError);
-    expect(error).toMatchObject({
-      message: expect.stringMatching(/^the file of (ca|cert|key) cannot be read$/),
-    });
-  },
-);
+it.each([
+  '://host?ca=/nowhere',
+  '://host?cert=/nowhere&key=/nowhere',
+  '://host?password-file=/nowhere',
+  '+sentinel://host/m?sentinel-password-file=/nowhere',
+])('says that a file cannot be read: %s', async (rest) => {
+  const error = await openCache(`rediss${rest}`, options).catch((thrown: unknown) => thrown);
+  expect(error).toBeInstanceOf(CacheUrlError);
+  expect(error).toMatchObject({
+    message: expect.stringMatching(/^the file of (ca|cert|key|the password) cannot be read$/),
+  });
+});
 
 describe('the description of a cache', () => {
   it.each([
@@ -161,6 +174,8 @@ describe('the description of a cache', () => {
     ['redis+sentinel://a,b:1,[::1]:2/the-master', 'redis+sentinel://a:26379,b:1,[::1]:2/the-master'],
     ['rediss+cluster://:s3cret@a,[::1]:2', 'rediss+cluster://***@a:6379,[::1]:2'],
     ['rediss+sentinel://user:s3cret@a/m?ca=/x', 'rediss+sentinel://***@a:26379/m'],
+    ['redis://user@host?password-file=/x', 'redis://***@host:6379/0'],
+    ['redis+sentinel://a/m?sentinel-user=x&sentinel-password=s3cret', 'redis+sentinel://a:26379/m'],
     ['redis://host?near=5', 'redis://host:6379/0 (near: at most 5 layers, for 60 s)'],
     [
       'redis://:s3cret@host/1?near-ttl=1500ms&near=5',

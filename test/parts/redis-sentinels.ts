@@ -4,6 +4,11 @@ import { RedisServer, type RedisServerOptions } from './redis-server.js';
 
 const name = 'the-master';
 
+export interface RedisSentinelsOptions extends RedisServerOptions {
+  /** More lines of the sentinels' configuration. */
+  readonly sentinel?: readonly string[];
+}
+
 export class RedisSentinels {
   readonly master: RedisServer;
   readonly replica: RedisServer;
@@ -16,41 +21,47 @@ export class RedisSentinels {
   }
 
   /** Resolves when the replica follows and the sentinels know of it and of one another. */
-  static async start(options: RedisServerOptions = {}): Promise<RedisSentinels> {
+  static async start(options: RedisSentinelsOptions = {}): Promise<RedisSentinels> {
+    const { sentinel: lines = [], args: given = [], ...rest } = options;
     const started: RedisServer[] = [];
     const run = async (more: RedisServerOptions) => {
-      const server = await RedisServer.start(more);
+      const server = await RedisServer.start({ ...rest, ...more });
       started.push(server);
       return server;
     };
     try {
-      const args = [...(options.args ?? []), '--repl-diskless-sync-delay', '0', '--repl-timeout', '5'];
-      const master = await run({ ...options, args });
-      const replica = await run({ ...options, args: [...args, '--replicaof', `127.0.0.1 ${master.port}`] });
+      const args = [...given, '--repl-diskless-sync-delay', '0', '--repl-timeout', '5'];
+      const master = await run({ args });
+      const replica = await run({ args: [...args, '--replicaof', `127.0.0.1 ${master.port}`] });
       await follows(replica);
       const sentinel = [
         `sentinel monitor ${name} 127.0.0.1 ${master.port} 2`,
         `sentinel down-after-milliseconds ${name} 500`,
         `sentinel failover-timeout ${name} 3000`,
+        ...lines.map((line) => line.replace('<master>', name)),
       ];
       const sentinels = await Promise.all([run({ sentinel }), run({ sentinel }), run({ sentinel })]);
       await Promise.all(sentinels.map(knowsAll));
       return new RedisSentinels(master, replica, sentinels);
     } catch (error) {
-      for (const server of started) await server.stop();
+      await Promise.all(started.map((server) => server.stop()));
       throw error;
     }
   }
 
   /** What `--cache` takes. */
   get url(): string {
-    const hosts = this.sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',');
-    return `redis+sentinel://${hosts}/${name}`;
+    return `redis+sentinel://${this.hosts}/${name}`;
+  }
+
+  /** The sentinels, as the URL has them. */
+  get hosts(): string {
+    return this.sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',');
   }
 
   /** Ends everything. Idempotent. */
   async stop(): Promise<void> {
-    for (const server of [...this.sentinels, this.replica, this.master]) await server.stop();
+    await Promise.all([...this.sentinels, this.replica, this.master].map((server) => server.stop()));
   }
 }
 

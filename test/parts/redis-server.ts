@@ -18,8 +18,13 @@ export interface RedisServerOptions {
   readonly cluster?: boolean;
   /** Be a sentinel, with these lines of configuration. */
   readonly sentinel?: readonly string[];
-  /** Speak TLS only, with these PEM files; the certificate is its own authority. */
-  readonly tls?: { readonly certFile: string; readonly keyFile: string };
+  /**
+   * Speak TLS only, with these PEM files. The certificate is its own authority; or there is one,
+   * and whoever comes shows a certificate of its.
+   */
+  readonly tls?: { readonly certFile: string; readonly keyFile: string; readonly caFile?: string };
+  /** Who the test itself is there, when not everybody is let in. */
+  readonly account?: { readonly username: string; readonly password: string };
 }
 
 // ioredis takes an option of that name only where its value is known to the compiler.
@@ -34,7 +39,13 @@ export class RedisServer {
   readonly #directory: string;
   readonly #options: RedisServerOptions;
   readonly #clients = new Set<Redis>();
-  readonly #killAtExit = () => this.#child?.kill('SIGKILL');
+  // One listener for all: some worlds have a dozen servers.
+  static readonly #running = new Set<RedisServer>();
+  static {
+    process.on('exit', () => {
+      for (const server of RedisServer.#running) server.#child?.kill('SIGKILL');
+    });
+  }
   #child: ChildProcess | undefined;
 
   private constructor(port: number, busPort: number, directory: string, options: RedisServerOptions) {
@@ -42,7 +53,7 @@ export class RedisServer {
     this.busPort = busPort;
     this.#directory = directory;
     this.#options = options;
-    process.on('exit', this.#killAtExit);
+    RedisServer.#running.add(this);
   }
 
   /** Resolves when the server accepts connections. */
@@ -69,9 +80,10 @@ export class RedisServer {
 
   /** A plain client that waits until it is connected; `stop` closes it. */
   async client(options: ClientOptions = {}): Promise<Redis> {
-    const { tls } = this.#options;
-    const connection: ClientOptions = { host: '127.0.0.1', port: this.port, lazyConnect: true, ...options };
-    if (tls !== undefined) connection.tls = { ca: await readFile(tls.certFile) };
+    const { tls, account } = this.#options;
+    const place = { host: '127.0.0.1', port: this.port, lazyConnect: true };
+    const connection: ClientOptions = { ...place, ...account, ...options };
+    if (tls !== undefined) connection.tls = await clientTls(tls);
     const client = new Redis(connection);
     this.#clients.add(client);
     // What fails shows in the commands; without a listener it would be printed.
@@ -111,7 +123,7 @@ export class RedisServer {
     for (const client of this.#clients) client.disconnect();
     this.#clients.clear();
     await this.kill();
-    process.off('exit', this.#killAtExit);
+    RedisServer.#running.delete(this);
     await rm(this.#directory, { recursive: true, force: true });
   }
 
@@ -147,7 +159,12 @@ export class RedisServer {
       tls === undefined
         ? ['--port', port]
         : ['--port', '0', '--tls-port', port, '--tls-cert-file', tls.certFile, '--tls-key-file', tls.keyFile];
-    if (tls !== undefined) listen.push('--tls-ca-cert-file', tls.certFile, '--tls-auth-clients', 'no');
+    if (tls !== undefined) {
+      const { certFile, caFile } = tls;
+      const yes = (name: string) => [`--tls-${name}`, caFile === undefined ? 'no' : 'yes'];
+      listen.push('--tls-ca-cert-file', caFile ?? certFile, ...yes('auth-clients'), ...yes('replication'));
+      if (this.#options.cluster) listen.push(...yes('cluster'));
+    }
     const child = spawn(
       'redis-server',
       [...(await this.#role()), ...listen, '--bind', '127.0.0.1', ...args],
@@ -159,6 +176,13 @@ export class RedisServer {
     this.#child = child;
     await started(child);
   }
+}
+
+async function clientTls({ certFile, keyFile, caFile }: NonNullable<RedisServerOptions['tls']>) {
+  if (caFile === undefined) return { ca: await readFile(certFile) };
+  const [ca, cert, key] = await Promise.all([caFile, certFile, keyFile].map((file) => readFile(file)));
+  // By whatever name it has: that the servers are who they are is the client's to test, not the test's.
+  return { ca, cert, key, checkServerIdentity: () => undefined };
 }
 
 /** Resolves when the server says that it is ready; rejects with what it said when it ends or hangs. */
