@@ -1,12 +1,13 @@
 /** What was asked for as a picture: a bar for each median, a line for its spread, a mark for what was asked. */
 import { formatted } from '../rounds.ts';
 import { meets, type Report, type Verdict } from '../series.ts';
+import { faint, fixed, ink, svg, text } from './svg.ts';
 
 const rowHeight = 22;
 const left = 520;
 const width = 1100;
 const right = 110;
-const colours = { met: '#2f7d4f', missed: '#b3402e', plain: '#4a6fa5', ink: '#222', faint: '#888' };
+const colours = { met: '#2f7d4f', missed: '#b3402e', plain: '#4a6fa5' };
 
 export function plot(reports: readonly Report[]): string {
   const rows = reports.flatMap(({ title, verdicts }) =>
@@ -15,19 +16,14 @@ export function plot(reports: readonly Report[]): string {
       .map((verdict) => ({ title, verdict })),
   );
   const height = rows.length * rowHeight + 50;
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"`,
-    ' font-family="sans-serif" font-size="12">',
-    '<title>Each figure of the benchmark over what was asked of it</title>',
-    `<rect width="${width}" height="${height}" fill="#fff"/>`,
+  return svg({ width, height, title: 'Each figure of the benchmark over what was asked of it' }, [
     text(
       10,
       20,
       'Medians against what was asked (dashed), with least and most of the rounds. Green meets it. (≤): shorter is better.',
     ),
     ...rows.map(({ title, verdict }, index) => row(title, verdict, 36 + index * rowHeight)),
-    '</svg>\n',
-  ].join('\n');
+  ]);
 }
 
 function row(title: string, verdict: Verdict, top: number): string {
@@ -40,22 +36,10 @@ function row(title: string, verdict: Verdict, top: number): string {
   const colour = met === undefined ? colours.plain : met ? colours.met : colours.missed;
   const middle = top + rowHeight / 2;
   return [
-    text(10, middle + 4, escaped(`${title}: ${figure}${verdict.atMost ? ' (≤)' : ''}`)),
+    text(10, middle + 4, `${title}: ${figure}${verdict.atMost ? ' (≤)' : ''}`),
     `<rect x="${left}" y="${top + 4}" width="${fixed(x(spread.median) - left)}" height="${rowHeight - 8}" fill="${colour}"/>`,
-    `<line x1="${fixed(x(spread.least))}" x2="${fixed(x(spread.most))}" y1="${middle}" y2="${middle}" stroke="${colours.ink}"/>`,
-    `<line x1="${fixed(x(asked))}" x2="${fixed(x(asked))}" y1="${top}" y2="${top + rowHeight}" stroke="${colours.faint}" stroke-dasharray="3 2"/>`,
+    `<line x1="${fixed(x(spread.least))}" x2="${fixed(x(spread.most))}" y1="${middle}" y2="${middle}" stroke="${ink}"/>`,
+    `<line x1="${fixed(x(asked))}" x2="${fixed(x(asked))}" y1="${top}" y2="${top + rowHeight}" stroke="${faint}" stroke-dasharray="3 2"/>`,
     text(width - right + 8, middle + 4, `${formatted(spread.median)} ${unit}`),
   ].join('\n');
-}
-
-function text(x: number, y: number, content: string): string {
-  return `<text x="${x}" y="${y}" fill="${colours.ink}">${content}</text>`;
-}
-
-function escaped(content: string): string {
-  return content.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
-}
-
-function fixed(value: number): string {
-  return value.toFixed(1);
 }
