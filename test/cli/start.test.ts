@@ -4,11 +4,12 @@ import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { type AddressInfo, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { floorNode } from '../parts/floor-node.js';
 import { LayerClient, sha256Of } from '../parts/layer-client.js';
-import { LayercacheProcess, run } from '../parts/layercache-process.js';
+import { type LayercacheProcess, run } from '../parts/layercache-process.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
+import { startServer } from '../parts/server-of-test.js';
 import { TemporaryTree } from '../parts/temporary-tree.js';
 
 const repository = repositoryNamed('library/demo');
@@ -20,17 +21,6 @@ beforeAll(async () => {
   storage = `file://${tree.root}`;
 });
 afterAll(() => tree.delete());
-
-const running: LayercacheProcess[] = [];
-afterEach(async () => {
-  for (const server of running.splice(0)) await server.stop();
-});
-
-async function start(...parameters: Parameters<typeof LayercacheProcess.start>): Promise<LayercacheProcess> {
-  const server = await LayercacheProcess.start(...parameters);
-  running.push(server);
-  return server;
-}
 
 /** A port that somebody else listens on. */
 async function taken(): Promise<{ readonly address: string; readonly server: Server }> {
@@ -95,7 +85,7 @@ describe('a port in use is one line on stderr, exit code 1', () => {
 
 describe('the start-up line', () => {
   it('says where it listens and which cache and storage it opened, credentials left out', async () => {
-    const server = await start([`--storage=${storage}`, '--cache=redis://bob:hunter2@127.0.0.1:1/3']);
+    const server = await startServer([`--storage=${storage}`, '--cache=redis://bob:hunter2@127.0.0.1:1/3']);
     const line = server.log.find((line) => line['listen'] !== undefined);
     expect(line).toMatchObject({
       listen: expect.stringMatching(/^127\.0\.0\.1:[1-9]\d*$/),
@@ -109,7 +99,7 @@ describe('the start-up line', () => {
 
   it('the values of a driver module are left out too', async () => {
     const module = join(import.meta.dirname, '..', 'parts', 'memory-driver.mjs');
-    const server = await start([`--storage=module:${module}?store=hunter2`]);
+    const server = await startServer([`--storage=module:${module}?store=hunter2`]);
     expect(JSON.stringify(server.log)).toContain('store=…');
     expect(JSON.stringify(server.log)).not.toContain('hunter2');
   });
@@ -122,7 +112,7 @@ describe.each([
   it('serves from another working directory, with the options written either way', async () => {
     const bytes = Buffer.alloc(300_000, 'layer');
     const digest = await pushLayer(tree, repository, bytes);
-    const server = await start(['--storage', storage, '--chunk-size=64KiB', '--access-log', 'off'], {
+    const server = await startServer(['--storage', storage, '--chunk-size=64KiB', '--access-log', 'off'], {
       node,
       cwd: tmpdir(),
     });
@@ -138,7 +128,7 @@ describe('a storage that is not there', () => {
   it('rule 11: one clear line, not ready until the tree appears, then ready without a restart', async () => {
     const mount = await mkdtemp(join(tmpdir(), 'layercache-mount-'));
     try {
-      const server = await start([`--storage=file://${mount}`]);
+      const server = await startServer([`--storage=file://${mount}`]);
       expect(await server.logged((line) => line['level'] === 'warn')).toMatchObject({
         msg: 'the storage is not there yet: not ready until it is',
       });
@@ -156,7 +146,7 @@ describe('a storage that is not there', () => {
   it('?new=true starts on a registry nobody has pushed to', async () => {
     const mount = await mkdtemp(join(tmpdir(), 'layercache-mount-'));
     try {
-      const server = await start([`--storage=file://${mount}?new=true`]);
+      const server = await startServer([`--storage=file://${mount}?new=true`]);
       expect(await server.readyz(200)).toMatchObject({ status: 'ready' });
     } finally {
       await rm(mount, { recursive: true, force: true });
@@ -167,7 +157,7 @@ describe('a storage that is not there', () => {
     const { address, server: nobody } = await taken();
     nobody.close();
     await once(nobody, 'close');
-    const server = await start([`--storage=${storage}`, `--cache=redis://${address}`]);
+    const server = await startServer([`--storage=${storage}`, `--cache=redis://${address}`]);
     expect(await server.readyz(200)).toMatchObject({ status: 'degraded', cache: 'down', storage: 'up' });
     const digest = await pushLayer(tree, repository, Buffer.from('without a cache'));
     const client = new LayerClient(server.listen);
@@ -178,7 +168,7 @@ describe('a storage that is not there', () => {
 
 describe('layercache health', () => {
   it('is 0 for a server that is ready, also for one that listens everywhere', async () => {
-    const server = await start([`--storage=${storage}`, '--admin=0.0.0.0:0']);
+    const server = await startServer([`--storage=${storage}`, '--admin=0.0.0.0:0']);
     const port = server.admin.split(':').at(-1);
     await vitestReady(server, `127.0.0.1:${port}`);
     const { code, stdout, stderr } = await run(['health', '--admin', `0.0.0.0:${port}`]);

@@ -5,11 +5,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { credentials } from '@grpc/grpc-js';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CertificateAuthority, type IssuedCertificate } from '../parts/certificate-authority.js';
 import { LayerClient, sha256Of } from '../parts/layer-client.js';
-import { LayercacheProcess, run } from '../parts/layercache-process.js';
+import { type LayercacheProcess, run } from '../parts/layercache-process.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
+import { startServer } from '../parts/server-of-test.js';
 import { TemporaryTree } from '../parts/temporary-tree.js';
 
 const repository = repositoryNamed('library/demo');
@@ -30,15 +31,8 @@ afterAll(() =>
   Promise.all([tree.delete(), authority.delete(), rm(folder, { recursive: true, force: true })]),
 );
 
-const running: LayercacheProcess[] = [];
-afterEach(async () => {
-  for (const server of running.splice(0)) await server.stop();
-});
-
-async function start(...args: string[]): Promise<LayercacheProcess> {
-  const server = await LayercacheProcess.start([`--storage=file://${tree.root}`, ...args]);
-  running.push(server);
-  return server;
+function start(...args: string[]): Promise<LayercacheProcess> {
+  return startServer([`--storage=file://${tree.root}`, ...args]);
 }
 
 async function serialNumber(server: LayercacheProcess): Promise<string> {
