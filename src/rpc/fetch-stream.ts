@@ -89,6 +89,7 @@ export class FetchStream {
         this.#call.observed.sent(count);
         sent += count;
       }
+      this.#call.delivered();
     } finally {
       signal.removeEventListener('abort', this.#onAbort);
       this.#isOver = true;
@@ -109,6 +110,7 @@ export class FetchStream {
       this.#write(sink, frame, into);
       sink.end();
       await this.#untilTaken();
+      this.#call.delivered();
     } finally {
       signal.removeEventListener('abort', this.#onAbort);
       this.#isOver = true;

@@ -87,10 +87,15 @@ export class RunningCall implements CallOptions {
 
   /** The transport has ended; a call without an answer by then is given up. */
   over(): void {
-    // Of nearly every call; the error below, with its stack, was 3 % of the profile.
+    // Nearly every call has one; the error below, with its stack, was 3 % of the profile.
     if (this.#answered) return;
     const late = Date.now() + sameMomentMs >= this.#deadline;
     this.abort(late ? new CallDeadlineError() : new CallCancelledError());
+  }
+
+  /** The client has been sent all that it asked for: nothing gives the call up from now on. */
+  delivered(): void {
+    this.#answered = true;
   }
 
   /** The work has ended; `code` is the status by name, `error` what was thrown. Called exactly once. */

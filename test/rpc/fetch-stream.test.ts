@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { constants } from 'node:http2';
 import { setImmediate as turn } from 'node:timers/promises';
 import { type ClientReadableStream, status } from '@grpc/grpc-js';
@@ -262,6 +263,27 @@ describe('a call that is given up', () => {
     await layer.closed;
     expect(layer.reads).toBe(0);
     expect((await observed.ended(0)).ends).toMatchObject([{ code: 'CANCELLED' }]);
+  });
+
+  it('a layer that is still being closed when the client has all of it is no call given up', async () => {
+    const { connect, layers, observed } = await startServer();
+    const layer = new ScriptedLayer(randomBytes(10));
+    const closing = Promise.withResolvers<void>();
+    layer.close = () => closing.promise;
+    const signals: AbortSignal[] = [];
+    layers.fetch = async (_repository, _digest, _range, { signal }) => {
+      signals.push(signal);
+      return signals.length === 1 ? layer : new ScriptedLayer(Buffer.of(1));
+    };
+    const client = connect();
+    const stream = client.fetch(fetchRequest());
+    stream.resume();
+    await once(stream, 'end');
+    // The first stream's end has been told by the time that another is answered.
+    await fetchAll(client);
+    expect(signals[0]?.aborted).toBe(false);
+    closing.resolve();
+    expect((await observed.ended(0)).ends).toMatchObject([{ code: 'OK' }]);
   });
 
   it('a deadline that passes while a write waits is heard, though the client takes no status', async () => {
