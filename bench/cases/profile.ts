@@ -1,4 +1,4 @@
-/** Where the time of an Exists hit over Redis and of a Fetch goes, by the share of CPU samples. */
+/** Where the time of an Exists hit over Redis and of a Fetch, large and small, goes, by the share of CPU samples. */
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -36,9 +36,11 @@ export const profile: Case = {
     const long = Math.max(4, seconds);
     const exists = { connections: 4, streams: 32, seconds: long };
     const fetch = { connections: 4, streams: 1, seconds: long };
+    const fetchSmall = bench.requests.fetch(small);
     const series = [
       ...(await shares(bench, 'Exists', questions, 2 * small.length, exists)),
       ...(await shares(bench, 'Fetch', bench.requests.fetch(large), 2 * large.length, fetch)),
+      ...(await shares(bench, 'Fetch of 4 KiB', fetchSmall, 2 * small.length, exists)),
     ];
     const notes = [
       `Per cent of the main thread's busy samples, start and first (hashed) Fetches included; below ${least} % is left out. ${'`--cpu-prof`'} slows it.`,
@@ -54,7 +56,7 @@ async function shares(
   warm: number,
   shape: Shape,
 ): Promise<Series[]> {
-  const folder = join(bench.folder, `profile-${what}`);
+  const folder = join(bench.folder, `profile-${what.replaceAll(' ', '-')}`);
   const { url: cache } = await bench.redis();
   const nodeArgs = ['--cpu-prof', `--cpu-prof-dir=${folder}`];
   const server = await bench.layercache(what, full, { cache, nodeArgs });
