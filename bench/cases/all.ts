@@ -11,8 +11,8 @@ import { objectStore } from './object-store.ts';
 import { overload } from './overload.ts';
 import { profile } from './profile.ts';
 import { existsMiss, findMissing, findMissing1000, stat } from './small-questions.ts';
-import { stall } from './stall.ts';
-import { start } from './start.ts';
+import { stall, stallS3 } from './stall.ts';
+import { start, startS3 } from './start.ts';
 import { telemetry } from './telemetry.ts';
 
 export const cases: readonly Case[] = [
@@ -31,6 +31,8 @@ export const cases: readonly Case[] = [
   findMissing1000,
   members,
   objectStore,
+  stallS3,
+  startS3,
   fetchShapes,
   profile,
   grpcJsWide,

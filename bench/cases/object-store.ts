@@ -1,14 +1,11 @@
 /** Fetch of 256 MiB from an object store, beside the S3 client alone: what coming through us costs. */
-import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
-import { PutObjectCommand } from '@aws-sdk/client-s3';
-import { blobPath, linkPath } from '../../dist/reference/layout.js';
-import { RadosGateway } from '../../test/parts/rados-gateway.ts';
-import { type Bench, full } from '../bench.ts';
-import type { Layer } from '../layer-tree.ts';
+import { blobPath } from '../../dist/reference/layout.js';
+import { full } from '../bench.ts';
 import { cpuSeconds, serverCore } from '../processes.ts';
 import { interleaved, type Subject, telemetryOf } from '../rounds.ts';
 import { ratio, type Series } from '../series.ts';
+import { ObjectStore } from '../servers/object-store.ts';
 import type { Case } from './case.ts';
 
 const client = join(import.meta.dirname, '..', 'clients', 's3-get.ts');
@@ -24,13 +21,9 @@ export const objectStore: Case = {
   async run(bench) {
     const [layer] = bench.tree.large;
     if (layer === undefined) throw new Error('no layer');
-    const gateway = await RadosGateway.start();
+    const store = await ObjectStore.start(bench, [layer]);
     try {
-      const bucket = await stored(bench, gateway, layer);
-      const server = await bench.layercache('layercache', full, {
-        storage: bucket.url(),
-        env: gateway.environment,
-      });
+      const server = await bench.layercache('layercache', full, store);
       const calls = bench.requests.fetch([layer]);
       await bench.warm(server, calls, 2);
       const cpu: Record<string, number[]> = { layercache: [], 'bare S3 client': [] };
@@ -59,8 +52,8 @@ export const objectStore: Case = {
         warmSeconds: 0,
         measure: async () => {
           const key = blobPath(layer.digest).slice(1);
-          const args = [client, gateway.endpoint, bucket.name, key, String(layer.length), String(times)];
-          const how = { core: serverCore, env: gateway.environment };
+          const args = [client, store.endpoint, store.bucket, key, String(layer.length), String(times)];
+          const how = { core: serverCore, env: store.env };
           const said = await bench.processes.run(process.execPath, args, how, 60);
           const { rate, cpu: used } = JSON.parse(said) as { rate: number; cpu: number };
           cpu['bare S3 client']?.push(used / gigabytes);
@@ -85,22 +78,7 @@ export const objectStore: Case = {
         notes: ['The gateway and its store share both cores with what is measured.'],
       };
     } finally {
-      await gateway.stop();
+      await store.stop();
     }
   },
 };
-
-/** The layer and its link in a bucket, as in the tree. */
-async function stored(bench: Bench, gateway: RadosGateway, { digest, length }: Layer) {
-  const bucket = await gateway.createBucket();
-  await gateway.client().send(
-    new PutObjectCommand({
-      Bucket: bucket.name,
-      Key: blobPath(digest).slice(1),
-      Body: createReadStream(join(bench.tree.root, blobPath(digest))),
-      ContentLength: length,
-    }),
-  );
-  await bucket.put(linkPath(bench.tree.repository, digest).slice(1), Buffer.from(digest));
-  return bucket;
-}

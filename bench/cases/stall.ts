@@ -3,18 +3,27 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Bench, silent } from '../bench.ts';
+import type { Layer } from '../layer-tree.ts';
 import { clientCore, residentMemory } from '../processes.ts';
 import type { Calls } from '../requests.ts';
-import { verdict } from '../series.ts';
+import { type Report, verdict } from '../series.ts';
+import { ObjectStore } from '../servers/object-store.ts';
 import type { Server } from '../servers/server.ts';
 import type { Case } from './case.ts';
 
 const clients = 256;
 const rounds = 10;
-/** More than a client's socket and window take: the server stands with what it has read. */
-const taken = 8 << 20;
 const settleMs = 1000;
 const giveBackMs = 30_000;
+
+/** How the clients stop. */
+interface Stall {
+  readonly how: 'socket' | 'window';
+  /** Bytes that each takes first. */
+  readonly taken: number;
+  /** Fetches to the end before the first of them stalls. */
+  readonly warm: number;
+}
 
 const staller = join(import.meta.dirname, '..', 'load', 'staller.ts');
 
@@ -23,62 +32,95 @@ export const stall: Case = {
   title: `${clients} clients stalled in a Fetch of 256 MiB`,
   needs: [],
   large: true,
+  run: async (bench) => ({
+    name: stall.name,
+    title: stall.title,
+    ...(await measured(bench, await bench.layercache('layercache', silent), bench.tree.large, {
+      how: 'socket',
+      // More than a client's socket and window take: the server stands with what it has read.
+      taken: 8 << 20,
+      warm: 8,
+    })),
+  }),
+};
+
+export const stallS3: Case = {
+  name: 'stall-s3',
+  title: `${clients} clients stalled in a Fetch of 1 MiB from S3`,
+  needs: ['radosgw'],
+  aside: true,
   async run(bench) {
-    const { say } = bench.options;
-    const server = await bench.layercache('layercache', silent);
-    const calls = bench.requests.fetch(bench.tree.large);
-    await bench.load(server, calls, { connections: 4, streams: 1, calls: 8 });
-    await sleep(settleMs);
-    const before = residentMemory(server.child);
-    const left = async () => {
-      await sleep(giveBackMs);
-      return residentMemory(server.child) - before;
-    };
-    let leftByOne = Number.NaN;
-    const each: number[] = [];
-    const after: number[] = [];
-    for (let round = 1; round <= rounds; round++) {
-      const stalled = await stalledMemory(bench, server, calls);
-      each.push((stalled - before) / clients);
-      await sleep(settleMs);
-      after.push(residentMemory(server.child) - before);
-      say(
-        `  round ${round}/${rounds}  ${each.at(-1)?.toFixed(3)} MiB each; ${after.at(-1)?.toFixed(1)} MiB remain`,
-      );
-      if (round === 1) leftByOne = await left();
+    const layers = bench.tree.medium.slice(0, 1);
+    const store = await ObjectStore.start(bench, layers);
+    try {
+      const server = await bench.layercache('layercache', silent, store);
+      const { name, title } = this;
+      // Of a longer layer the gateway reads 4 MiB ahead for each client, which takes it 20 s a round.
+      const stop = { how: 'window', taken: 256 << 10, warm: 64 } as const;
+      return { name, title, ...(await measured(bench, server, layers, stop)) };
+    } finally {
+      await store.stop();
     }
-    const leftByAll = await left();
-    return {
-      name: this.name,
-      title: this.title,
-      series: [
-        { name: 'extra memory, each', telemetry: 'none', unit: 'MiB', samples: each, busy: [] },
-        { name: '1 s after they left', telemetry: 'none', unit: 'MiB', samples: after, busy: [] },
-        { name: '30 s after the first', telemetry: 'none', unit: 'MiB', samples: [leftByOne], busy: [] },
-        { name: '30 s after the tenth', telemetry: 'none', unit: 'MiB', samples: [leftByAll], busy: [] },
-      ],
-      verdicts: [
-        verdict('extra resident memory, each', 'MiB', each, { bar: 0.4, stretch: 0.25, atMost: true }),
-        verdict('left by ten rounds beyond one, after 30 s', 'MiB', [leftByAll - leftByOne], {
-          bar: 8,
-          atMost: true,
-        }),
-        verdict('left after 30 s', 'MiB', [leftByAll], { stretch: 8, atMost: true }),
-      ],
-      notes: [
-        `Before the first round: ${before.toFixed(0)} MiB. 8 MiB of 256 clients' are noise of the heap.`,
-      ],
-    };
   },
 };
+
+/** Round after round of clients that stall, and what they leave behind. */
+async function measured(
+  bench: Bench,
+  server: Server,
+  layers: readonly Layer[],
+  how: Stall,
+): Promise<Pick<Report, 'series' | 'verdicts' | 'notes'>> {
+  const { say } = bench.options;
+  const calls = bench.requests.fetch(layers);
+  await bench.load(server, calls, { connections: Math.min(4, how.warm), streams: 1, calls: how.warm });
+  await sleep(settleMs);
+  const before = residentMemory(server.child);
+  const left = async () => {
+    await sleep(giveBackMs);
+    return residentMemory(server.child) - before;
+  };
+  let leftByOne = Number.NaN;
+  const each: number[] = [];
+  const after: number[] = [];
+  for (let round = 1; round <= rounds; round++) {
+    const stalled = await stalledMemory(bench, server, calls, how);
+    each.push((stalled - before) / clients);
+    await sleep(settleMs);
+    after.push(residentMemory(server.child) - before);
+    say(
+      `  round ${round}/${rounds}  ${each.at(-1)?.toFixed(3)} MiB each; ${after.at(-1)?.toFixed(1)} MiB remain`,
+    );
+    if (round === 1) leftByOne = await left();
+  }
+  const leftByAll = await left();
+  return {
+    series: [
+      { name: 'extra memory, each', telemetry: 'none', unit: 'MiB', samples: each, busy: [] },
+      { name: '1 s after they left', telemetry: 'none', unit: 'MiB', samples: after, busy: [] },
+      { name: '30 s after the first', telemetry: 'none', unit: 'MiB', samples: [leftByOne], busy: [] },
+      { name: '30 s after the tenth', telemetry: 'none', unit: 'MiB', samples: [leftByAll], busy: [] },
+    ],
+    verdicts: [
+      verdict('extra resident memory, each', 'MiB', each, { bar: 0.4, stretch: 0.25, atMost: true }),
+      verdict('left by ten rounds beyond one, after 30 s', 'MiB', [leftByAll - leftByOne], {
+        bar: 8,
+        atMost: true,
+      }),
+      verdict('left after 30 s', 'MiB', [leftByAll], { stretch: 8, atMost: true }),
+    ],
+    notes: [`Before the first round: ${before.toFixed(0)} MiB. 8 MiB of 256 clients' are noise of the heap.`],
+  };
+}
 
 /** The most that was resident while all of them stood still, in MiB. */
 async function stalledMemory(
   bench: Bench,
   server: Server,
   { paths: [path = ''], requests }: Calls,
+  { how, taken }: Stall,
 ): Promise<number> {
-  const args = [staller, String(server.port), path, requests, String(clients), String(taken)];
+  const args = [staller, String(server.port), path, requests, String(clients), String(taken), how];
   const child = bench.processes.start(process.execPath, args, { core: clientCore });
   let complained = '';
   child.stderr?.on('data', (text: Buffer) => {

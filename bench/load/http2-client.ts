@@ -37,6 +37,8 @@ export interface Http2ClientOptions {
   readonly failed: (error: Error) => void;
   /** Reads no more once it has read that many bytes: a client that stalls. */
   readonly stopsAfter?: number;
+  /** Bytes of an answer that it takes without being asked to go on, which it never is; no bound unless given. */
+  readonly window?: number;
 }
 
 export class Http2Client {
@@ -87,7 +89,7 @@ export class Http2Client {
     const settings = Buffer.alloc(12);
     settings.writeUInt16BE(2, 0); // ENABLE_PUSH 0
     settings.writeUInt16BE(4, 6); // INITIAL_WINDOW_SIZE
-    settings.writeUInt32BE(maxWindow, 8);
+    settings.writeUInt32BE(options.window ?? maxWindow, 8);
     this.#out.push(
       Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
       frame(types.settings, 0, 0, settings),

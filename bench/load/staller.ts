@@ -1,12 +1,14 @@
 /**
  * Clients that stop reading in mid-Fetch, a connection each. Arguments: port,
- * path, file of requests, number of clients, bytes that each takes first. Says
- * "stalled" when all have, and stays until it is killed.
+ * path, file of requests, number of clients, bytes that each takes first, and how
+ * it stops: "socket" (it reads its socket no more) or "window" (it reads, and
+ * gives the stream no more room). Says "stalled" when all have, and stays until
+ * it is killed.
  */
 import { readFileSync } from 'node:fs';
 import { Http2Client } from './http2-client.ts';
 
-const [port, path = '', file = '', count, bytes] = process.argv.slice(2);
+const [port, path = '', file = '', count, bytes, how] = process.argv.slice(2);
 const message = readFileSync(file);
 const length = message.readUInt32BE(0);
 const prefix = Buffer.alloc(5);
@@ -28,7 +30,7 @@ const clients = Array.from({ length: Number(count) }, () => {
     success: ['grpc-status', '0'],
     answered: () => fail(new Error('a Fetch ended')),
     failed: fail,
-    stopsAfter: Number(bytes),
+    ...(how === 'window' ? { window: Number(bytes) } : { stopsAfter: Number(bytes) }),
   });
   return client;
 });

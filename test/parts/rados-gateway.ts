@@ -128,7 +128,14 @@ export class RadosGateway {
   /** A plain client; `stop` closes it. */
   client(endpoint = this.endpoint): S3Client {
     const { region, credentials } = this;
-    const client = new S3Client({ endpoint, region, credentials, forcePathStyle: true });
+    const client = new S3Client({
+      endpoint,
+      region,
+      credentials,
+      forcePathStyle: true,
+      // A stream can be put as it is, without a checksum in a trailer.
+      requestChecksumCalculation: 'WHEN_REQUIRED',
+    });
     this.#clients.add(client);
     return client;
   }
