@@ -33,6 +33,10 @@ import {
 /** How long a signed URL is good for: the five minutes that the API promises at most. */
 const signedSeconds = 300;
 
+/** Bytes that are held for one reader that does not read, and for all of them together: 4 have the most. */
+const mostAhead = 512 << 10;
+const aheadBudget = 2 << 20;
+
 export class ObjectDriver implements StorageDriver {
   readonly #store: ObjectStore;
   readonly #prefix: string;
@@ -77,7 +81,14 @@ export class ObjectDriver implements StorageDriver {
       // Grown between the two questions: it has those bytes now, and the reader asks for them.
       const from = Math.min(offset, size);
       const end = range.limit === 0 ? size : Math.min(size, from + range.limit);
-      const source = { store: this.#store, key, from, end, timeoutMs: this.#timeoutMs };
+      const source = {
+        store: this.#store,
+        key,
+        from,
+        end,
+        timeoutMs: this.#timeoutMs,
+        ahead: this.#ahead,
+      };
       const reader = new ObjectReader(source, version, body, signal, this.#forget);
       this.#readers.add(reader);
       return { size, version, reader };
@@ -116,6 +127,8 @@ export class ObjectDriver implements StorageDriver {
     await Promise.all(Array.from(this.#readers, (reader) => reader.close()));
     this.#store.close();
   }
+
+  readonly #ahead = (): number => Math.min(mostAhead, aheadBudget / this.#readers.size);
 
   readonly #forget = (reader: ObjectReader): void => {
     this.#readers.delete(reader);

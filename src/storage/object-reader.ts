@@ -27,6 +27,8 @@ export interface ObjectSource {
   readonly end: number;
   /** Milliseconds without a byte after which the store counts as failed. */
   readonly timeoutMs: number;
+  /** Bytes that may be held for a reader that does not read, at the moment. */
+  readonly ahead: () => number;
 }
 
 export class ObjectReader implements BlobReader {
@@ -52,7 +54,7 @@ export class ObjectReader implements BlobReader {
     this.#position = source.from;
     this.#signal = signal;
     this.#onClosed = onClosed;
-    if (body !== undefined) this.#body = { pull: new BodyPull(body.stream), left: body.length };
+    if (body !== undefined) this.#body = { pull: new BodyPull(body.stream, source.ahead), left: body.length };
     // One listener for the reader's life, not one per read.
     signal.addEventListener('abort', this);
     if (signal.aborted) this.handleEvent();
@@ -137,7 +139,7 @@ export class ObjectReader implements BlobReader {
   }
 
   async #resume(): Promise<{ pull: BodyPull; left: number }> {
-    const { store, key, end } = this.#source;
+    const { store, key, end, ahead } = this.#source;
     const range = { first: this.#position, last: end - 1 };
     let body: ObjectBody;
     try {
@@ -149,7 +151,7 @@ export class ObjectReader implements BlobReader {
         error instanceof RangeBeyondEndError;
       throw isChanged ? new BlobChangedError('the object was replaced while it was read') : error;
     }
-    const resumed = { pull: new BodyPull(body.stream), left: body.length };
+    const resumed = { pull: new BodyPull(body.stream, ahead), left: body.length };
     if (this.#closing.signal.aborted) resumed.pull.release(body.length);
     this.#closing.signal.throwIfAborted();
     if (body.version === this.#version && body.length === end - this.#position) return resumed;

@@ -11,8 +11,8 @@ export const lookupConnections = 64;
 /** How often a question is asked in all, while its time lasts, before the store counts as failed. */
 export const attempts = 3;
 
-/** Bytes that a body's stream holds back for a reader that does not read. */
-export const bodyBuffer = 512 << 10;
+/** Bytes at which the stream of a body that does not flow lets its connection wait; it is two chunks at most. */
+export const bodyBuffer = 16 << 10;
 
 /** The parameters behind the question mark, each known and given once at most. */
 export class UrlParameters {
