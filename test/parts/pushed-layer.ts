@@ -13,7 +13,7 @@ export function repositoryNamed(text: string): RepositoryName {
 
 /** Puts the blob and the repository's link to it there; gives the digest. */
 export async function pushLayer(
-  tree: TemporaryTree,
+  tree: Pick<TemporaryTree, 'put'>,
   repository: RepositoryName,
   bytes: Uint8Array,
 ): Promise<Digest> {
