@@ -9,7 +9,7 @@ const loadedWhenAsked =
   /^(cockatiel|ioredis|jose|pino-pretty|@aws-sdk\/.+|@azure\/.+|@smithy\/.+|@grpc\/reflection|@opentelemetry\/(exporter-metrics-.+|sdk-node|sdk-trace))$/;
 
 export default defineConfig({
-  input: { layercache: 'dist/main.js' },
+  input: { layercache: 'dist/main.js', 'layercache-worker': 'dist/workers/worker-process.js' },
   platform: 'node',
   external: [/^node:/, loadedWhenAsked],
   output: {

@@ -1,13 +1,14 @@
 /** The composition root: the only place that knows every concrete class. */
+import type { Socket } from 'node:net';
 import { setLogger } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
-import { AdminServer } from './admin/admin-server.js';
 import { CacheUrlError, describeCache, openCache } from './cache/open.js';
 import { openCallers } from './callers.js';
+import { Closing } from './closing.js';
 import { type Config, ConfigError } from './config.js';
-import { TlsFiles, warnOfStrangers } from './credentials.js';
+import { TlsFiles } from './credentials.js';
 import { layerServices } from './layer/layer-services.js';
-import { type Address, formatAddress } from './option-values.js';
+import { formatAddress } from './option-values.js';
 import { defaultRpcServerSettings, RpcServer, type RpcServerParts } from './rpc/server.js';
 import { TlsIdentityError } from './rpc/tls-handshakes.js';
 import { describeStorage, openStorage } from './storage/open.js';
@@ -15,49 +16,65 @@ import { StorageUrlError } from './storage/storage-url-error.js';
 import { StorageWatch } from './storage/storage-watch.js';
 import { LogLimiter } from './telemetry/log-limiter.js';
 import { Readiness } from './telemetry/readiness.js';
-import { startTelemetry } from './telemetry/telemetry.js';
+import { startTelemetry, type Telemetry } from './telemetry/telemetry.js';
 
-/** A server that is up. */
+/** What answers, before anybody can reach it. */
 export interface App {
-  /** Where gRPC is served, with the port that was bound. */
-  readonly listen: string;
-  /** Where HTTP is served, with the port that was bound; `undefined` when it is off. */
-  readonly admin: string | undefined;
+  /** The cache and the storage as logs may name them. */
+  readonly described: { readonly cache: string; readonly storage: string };
+  readonly readiness: Readiness;
+  /** The numbers of this process. */
+  readonly telemetry: Pick<Telemetry, 'report' | 'metricsText' | 'debugVars'>;
+  /** Listens for gRPC; resolves with the port. Rejects with a `ListenError`. */
+  listen(): Promise<number>;
+  /** Serves gRPC on a connection that somebody else accepted. */
+  take(socket: Socket): void;
+  /** Has something closed with the rest, before it. */
+  closing(name: string, close: () => Promise<void> | void): void;
+  /** Looks for the storage, from now on. */
+  watch(): void;
+  /** Says that health is good also while this process is not ready: others answer as well. */
+  othersReady(ready: boolean): void;
   /** Takes no new work, lets what has begun finish within the drain timeout, closes everything. Never rejects. */
   drain(): Promise<void>;
   /** Ends every call now. Never rejects. */
   cut(): Promise<void>;
+  /** Closes everything, for a start that failed. Never rejects. */
+  close(): Promise<void>;
 }
 
-/** The server cannot start here; the message is one line for the operator. */
-export class StartError extends Error {
-  override readonly name = 'StartError';
+/** What an app is told of the process that it lives in. */
+export interface Surroundings {
+  readonly log: Logger;
+  readonly version: string;
+  /** Lines that the log could not take. */
+  readonly droppedLines: () => number;
+  /** Which of several processes it is, counted from 1. */
+  readonly worker?: number | undefined;
 }
 
 /** Milliseconds from one look at a storage that is not there to the next. */
 const storageLookInterval = 1000;
-/** Milliseconds that one part may take to close; a hung disk must not hold up the end. */
-const closeDeadline = 2000;
 /** Milliseconds in which a repeated line is written once. */
 const repeatedLineInterval = 1000;
 
 /**
- * Starts the server. That the cache or the storage is not there is no failure:
- * it is up, and not ready until the storage was seen. Throws `ConfigError` for
- * a URL that nothing can be opened from and `StartError` for an address that
- * cannot be listened on; then nothing is left open.
+ * Builds what answers. That the cache or the storage is not there is no
+ * failure: it is not ready until the storage was seen. Throws `ConfigError` for
+ * a URL that nothing can be opened from; then nothing is left open.
  */
-export async function startApp(config: Config, log: Logger, version: string): Promise<App> {
-  const closing = new Closing(log);
+export async function openApp(config: Config, surroundings: Surroundings): Promise<App> {
+  const closing = new Closing(surroundings.log);
   try {
-    return await compose(config, log, version, closing);
+    return await compose(config, surroundings, closing);
   } catch (error) {
     await closing.closeAll();
     throw error;
   }
 }
 
-async function compose(config: Config, log: Logger, version: string, closing: Closing): Promise<App> {
+async function compose(config: Config, surroundings: Surroundings, closing: Closing): Promise<App> {
+  const { log } = surroundings;
   // The library would write lines of its own to stderr; what matters of them we say ourselves.
   const aside = (detail: unknown) => log.debug({ detail: String(detail) }, 'grpc-js');
   setLogger({ error: aside, info: aside, debug: aside });
@@ -66,9 +83,8 @@ async function compose(config: Config, log: Logger, version: string, closing: Cl
   closing.add('limiter', () => limiter.close());
   const readiness = new Readiness();
   const telemetry = await startTelemetry({
-    log,
+    ...surroundings,
     accessLog: config['access-log'] === 'on',
-    version,
     readiness,
   });
   closing.add('telemetry', () => telemetry.shutdown());
@@ -103,7 +119,6 @@ async function compose(config: Config, log: Logger, version: string, closing: Cl
   });
   closing.add('services', () => services.close());
 
-  warnOfStrangers(config, log);
   const tls = await TlsFiles.open(config, log);
   closing.add('tls', () => tls?.close());
   const callers = await openCallers(config, log, limiter);
@@ -126,28 +141,8 @@ async function compose(config: Config, log: Logger, version: string, closing: Cl
     authenticator: callers?.authenticator,
   });
   tls?.follow(rpc);
-  const admin = new AdminServer({
-    readiness,
-    metricsText: telemetry.metricsText,
-    debugVars: telemetry.debugVars,
-    failed: (error) => log.error({ err: error }, 'an admin request failed'),
-  });
-  closing.add('admin', () => admin.close());
   closing.add('rpc', () => rpc.cut());
-  tellChanges(readiness, rpc, log, limiter);
-
-  const listen = await bound(config.listen, rpc.listen(formatAddress(config.listen)));
-  const adminAddress =
-    config.admin && (await bound(config.admin, admin.listen(config.admin.host, config.admin.port)));
-  log.info(
-    {
-      listen,
-      admin: adminAddress,
-      cache: describeCache(config.cache),
-      storage: describeStorage(config.storage),
-    },
-    `layercache ${version} is listening`,
-  );
+  const health = tellChanges(readiness, rpc, log, limiter);
 
   const watch = new StorageWatch(storage, {
     isUp: () => readiness.storageUp,
@@ -161,19 +156,26 @@ async function compose(config: Config, log: Logger, version: string, closing: Cl
       ),
     intervalMs: storageLookInterval,
   });
-  closing.add('watch', () => watch.close());
-  // Not waited for: a storage that hangs must not keep the health probes from an answer.
-  void watch.start();
-
   return {
-    listen,
-    admin: adminAddress,
+    described: { cache: describeCache(config.cache), storage: describeStorage(config.storage) },
+    readiness,
+    telemetry,
+    listen: () => rpc.listen(formatAddress(config.listen)),
+    take: (socket) => rpc.take(socket),
+    closing: (name, close) => closing.add(name, close),
+    watch: () => {
+      closing.add('watch', () => watch.close());
+      // Not waited for: a storage that hangs must not keep the health probes from an answer.
+      void watch.start();
+    },
+    othersReady: health,
     drain: async () => {
       readiness.drain();
       await rpc.drain(config['drain-timeout']);
       await closing.closeAll();
     },
     cut: () => rpc.cut(),
+    close: () => closing.closeAll(),
   };
 }
 
@@ -188,11 +190,20 @@ function rpcServer(parts: RpcServerParts): RpcServer {
   }
 }
 
-/** What health says follows readiness; people are told of each change that matters. */
-function tellChanges(readiness: Readiness, rpc: RpcServer, log: Logger, limiter: LogLimiter): void {
+/**
+ * What health says follows readiness; people are told of each change that
+ * matters. Gives what to call when others become ready, or none is.
+ */
+function tellChanges(
+  readiness: Readiness,
+  rpc: RpcServer,
+  log: Logger,
+  limiter: LogLimiter,
+): (othersReady: boolean) => void {
   let last = readiness.state;
+  let others = false;
   readiness.onChange((state) => {
-    rpc.setServing(state.ready);
+    rpc.setServing(state.ready || others);
     if (state.ready && !last.ready) log.info('ready');
     if (state.cacheUp !== last.cacheUp) tell('cache', state.cacheUp);
     // Until it was first seen the watch speaks of it.
@@ -205,6 +216,10 @@ function tellChanges(readiness: Readiness, rpc: RpcServer, log: Logger, limiter:
         ? log.info({ suppressed }, `the ${plug} is back`)
         : log.error({ suppressed }, `the ${plug} does not answer`),
     );
+  return (ready) => {
+    others = ready;
+    rpc.setServing(readiness.state.ready || others);
+  };
 }
 
 /** A URL that nothing can be opened from is a mistake in the option that gave it. */
@@ -214,53 +229,5 @@ async function named<T>(option: 'cache' | 'storage', opened: Promise<T>): Promis
   } catch (error) {
     if (!(error instanceof CacheUrlError || error instanceof StorageUrlError)) throw error;
     throw new ConfigError(`--${option}: ${error.message}`, { cause: error });
-  }
-}
-
-async function bound(address: Address, listening: Promise<number>): Promise<string> {
-  try {
-    return formatAddress({ host: address.host, port: await listening });
-  } catch (error) {
-    if (!(error instanceof Error)) throw error;
-    const inUse = 'code' in error && error.code === 'EADDRINUSE';
-    const reason = inUse
-      ? `cannot listen on ${formatAddress(address)}: the address is in use`
-      : error.message;
-    throw new StartError(reason, { cause: error });
-  }
-}
-
-/** What was opened, closed in the opposite order, each within its deadline. */
-class Closing {
-  readonly #log: Logger;
-  readonly #parts: { readonly name: string; readonly close: () => Promise<void> | void }[] = [];
-
-  constructor(log: Logger) {
-    this.#log = log;
-  }
-
-  add(name: string, close: () => Promise<void> | void): void {
-    this.#parts.push({ name, close });
-  }
-
-  async closeAll(): Promise<void> {
-    for (let part = this.#parts.pop(); part !== undefined; part = this.#parts.pop()) {
-      await this.#close(part.name, part.close);
-    }
-  }
-
-  async #close(name: string, close: () => Promise<void> | void): Promise<void> {
-    const late = Promise.withResolvers<void>();
-    const timer = setTimeout(() => {
-      this.#log.warn(`${name} did not close in time`);
-      late.resolve();
-    }, closeDeadline);
-    try {
-      await Promise.race([close(), late.promise]);
-    } catch (error) {
-      this.#log.warn({ err: error }, `${name} did not close well`);
-    } finally {
-      clearTimeout(timer);
-    }
   }
 }

@@ -14,6 +14,7 @@ import {
   oneOf,
   path,
   pathOrUrl,
+  processes,
   size,
   text,
   url,
@@ -66,6 +67,12 @@ export const options = {
     default: '127.0.0.1:9464',
     help: 'where /metrics, /healthz, /readyz and /debug/vars are served over HTTP, in plain text; port 0 takes a free one, off serves them nowhere',
     schema: addressOrOff(),
+  }),
+  workers: option({
+    placeholder: 'processes|auto',
+    default: '1',
+    help: 'processes that answer, behind one port; auto is one for each core. Above 1 the cache must be one that they share, not memory:. Limits, near caches and re-checks are of each process',
+    schema: processes(256),
   }),
   'tls-cert': option({
     placeholder: 'file',
@@ -259,7 +266,13 @@ function problemTogether(config: Config): string | undefined {
     config[name] !== undefined && config[other] === undefined ? `--${name} needs --${other}` : undefined;
   const tls =
     needs('tls-cert', 'tls-key') ?? needs('tls-key', 'tls-cert') ?? needs('tls-client-ca', 'tls-cert');
-  return tls ?? authProblem(config);
+  return tls ?? workersProblem(config) ?? authProblem(config);
+}
+
+function workersProblem({ workers, cache }: Config): string | undefined {
+  return workers > 1 && cache.startsWith('memory:')
+    ? `--workers ${workers} needs a --cache that all workers share, such as redis://…; with memory: a Remove would reach one of them only`
+    : undefined;
 }
 
 const tokenOptions = ['auth-issuer', 'auth-service', 'auth-rootcertbundle', 'auth-jwks'] as const;

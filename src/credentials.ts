@@ -1,8 +1,7 @@
-/** What the server shows its clients, and what it says to the operator when it shows nothing. */
+/** What the server shows its clients. */
 import type { Logger } from 'pino';
 import type { Config } from './config.js';
 import { OptionFiles } from './option-files.js';
-import { isLoopback } from './option-values.js';
 import type { RpcServer } from './rpc/server.js';
 import type { TlsIdentity } from './rpc/tls-handshakes.js';
 
@@ -34,13 +33,4 @@ export class TlsFiles {
   close(): void {
     this.#files.close();
   }
-}
-
-/** Says once, at the start, what everybody who can reach the server may see and do. */
-export function warnOfStrangers(config: Config, log: Logger): void {
-  if (config['tls-cert'] !== undefined || isLoopback(config.listen.host)) return;
-  log.warn(
-    { listen: config.listen.host },
-    'gRPC is served in plain text beyond this machine: whoever is on the way reads and alters it, and anybody who reaches it may ask about every repository; --tls-cert and --tls-key encrypt it, --tls-client-ca and --auth admit only known clients',
-  );
 }

@@ -24,37 +24,27 @@ export async function main(args: readonly string[]): Promise<void> {
 }
 
 async function serve(config: Config, version: string): Promise<void> {
+  if (config.workers > 1) {
+    const { servePrimary } = await import('./workers/primary.js');
+    return servePrimary(config, version);
+  }
   // Only here: a health probe runs every few seconds and needs none of it.
-  const [{ startApp, StartError }, { openLog }] = await Promise.all([
-    import('./app.js'),
-    import('./telemetry/logging.js'),
+  const [{ startServer }, { StartError }, { beginLife }] = await Promise.all([
+    import('./server.js'),
+    import('./doors.js'),
+    import('./process-life.js'),
   ]);
-  const { log, flush } = await openLog(config['log-level'], process.stdout.isTTY === true);
+  const { log, dropped, end } = await beginLife(config['log-level'], process.stdout.isTTY === true);
 
-  // Not by running dry: a thread that hangs in a dead disk would hold the process.
-  const end = async (code: number) => {
-    // A thread that is stuck in a write to a pipe nobody reads would hold up the exit for good.
-    if (!(await flush())) process.kill(process.pid, 'SIGKILL');
-    process.exit(code);
-  };
-
-  let crashed = false;
-  process.on('uncaughtException', (error, origin) => {
-    if (crashed) return;
-    crashed = true;
-    log.fatal({ err: error }, origin === 'unhandledRejection' ? 'unhandled rejection' : 'uncaught exception');
-    void end(1);
-  });
-
-  const starting = startApp(config, log, version);
+  const starting = startServer(config, { log, version, droppedLines: dropped });
   let signals = 0;
   const onSignal = (signal: NodeJS.Signals) => {
     signals += 1;
     log.info({ signal }, signals === 1 ? 'draining' : 'cutting what is left');
     // A failed start ends the process below.
     starting.then(
-      async (app) => {
-        await (signals === 1 ? app.drain() : app.cut());
+      async (server) => {
+        await (signals === 1 ? server.drain() : server.cut());
         await end(0);
       },
       () => {},

@@ -1,4 +1,5 @@
 /** What an option's text may be, and the value that it becomes. An issue's message completes "--name …". */
+import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 
 const second = 1000;
@@ -104,6 +105,17 @@ export function count(max: number): z.ZodType<number, string> {
     (text) => (/^[1-9]\d{0,8}$/.test(text) && Number(text) <= max ? Number(text) : undefined),
     `must be a whole number from 1 to ${max}`,
   );
+}
+
+/** How many processes; `auto` is one for each core that this one may use. */
+export function processes(max: number): z.ZodType<number, string> {
+  return z.string().transform((text, context) => {
+    if (text === 'auto') return Math.min(availableParallelism(), max);
+    const { data, error } = count(max).safeParse(text);
+    if (data !== undefined) return data;
+    context.addIssue(`${error.issues[0]?.message}, or auto`);
+    return z.NEVER;
+  });
 }
 
 function quantity(

@@ -3,13 +3,13 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from 'node:net';
 import type { DebugVars } from '../telemetry/domain-observer.js';
 import { prometheusContentType } from '../telemetry/prometheus-text.js';
-import type { Readiness } from '../telemetry/readiness.js';
+import type { ReadinessState } from '../telemetry/readiness.js';
 
 export interface AdminParts {
-  readonly readiness: Readiness;
+  readonly readiness: { readonly state: ReadinessState };
   /** Prometheus' text format. */
-  readonly metricsText: () => Promise<string>;
-  readonly debugVars: () => DebugVars;
+  readonly metricsText: () => string | Promise<string>;
+  readonly debugVars: () => DebugVars | Promise<DebugVars>;
   /** Told of what a request failed by; the client is told only that it did. */
   readonly failed: (error: unknown) => void;
 }
@@ -110,7 +110,8 @@ export class AdminServer {
   ]);
 
   #readyz(): Answer {
-    const { ready, degraded, storageSeen, draining, cacheUp, storageUp } = this.#parts.readiness.state;
+    const { ready, degraded, storageSeen, draining, cacheUp, storageUp, workers } =
+      this.#parts.readiness.state;
     const status = !ready ? 'not ready' : degraded ? 'degraded' : 'ready';
     return {
       status: ready ? 200 : 503,
@@ -121,6 +122,7 @@ export class AdminServer {
         draining,
         cache: cacheUp ? 'up' : 'down',
         storage: storageUp ? 'up' : 'down',
+        workers,
       })}\n`,
     };
   }
@@ -129,7 +131,7 @@ export class AdminServer {
     return { status: 200, type: prometheusContentType, body: await this.#parts.metricsText() };
   }
 
-  #vars(): Answer {
-    return { status: 200, type: json, body: `${JSON.stringify(this.#parts.debugVars())}\n` };
+  async #vars(): Promise<Answer> {
+    return { status: 200, type: json, body: `${JSON.stringify(await this.#parts.debugVars())}\n` };
   }
 }

@@ -1,4 +1,5 @@
 import { createServer, type Server, type Socket } from 'node:net';
+import { ListenError, listenAt } from './listen.js';
 
 /** What bounds the connections, together with what the operating system allows. */
 export interface ConnectionLimits {
@@ -35,21 +36,9 @@ export class Listeners {
 
   /** Listens on `host:port`, an IPv6 host in brackets; resolves with the port. Rejects with a `ListenError`. */
   async listen(address: string): Promise<number> {
-    const [, host, port] = /^\[?(.*?)\]?:(\d{1,5})$/.exec(address) ?? [];
-    if (host === undefined || Number(port) > 65_535) throw new ListenError(address, 'it is not host:port');
     if (this.#closed) throw new ListenError(address, stopped);
-    const server = createServer({ noDelay: true }, this.#onConnection);
-    try {
-      await new Promise<void>((resolve, reject) => {
-        server.once('error', reject);
-        server.listen({ host, port: Number(port) }, () => {
-          server.off('error', reject);
-          resolve();
-        });
-      });
-    } catch (error) {
-      throw new ListenError(address, reasonOf(error), { cause: error });
-    }
+    const server = createServer({ noDelay: true }, (socket) => this.take(socket));
+    const port = await listenAt(server, address);
     if (this.#closed) {
       server.close();
       throw new ListenError(address, stopped);
@@ -58,8 +47,7 @@ export class Listeners {
     server.on('error', (error) => process.emitWarning(error));
     // Not before it listens: a server that is closed while it looks up its host never says so.
     this.#servers.add(server);
-    const bound = server.address();
-    return typeof bound === 'object' && bound !== null ? bound.port : Number(port);
+    return port;
   }
 
   /** Takes no more connections; those that stand are left alone. */
@@ -81,7 +69,12 @@ export class Listeners {
     await Promise.all([...this.#sockets].map(closed));
   }
 
-  readonly #onConnection = (socket: Socket): void => {
+  /** Passes a connection on, unless there are too many. */
+  take(socket: Socket): void {
+    if (this.#closed) {
+      socket.destroy();
+      return;
+    }
     if (this.#sockets.size >= this.#limits.maxConnections) {
       this.#limits.onRefused('connections');
       socket.destroy();
@@ -95,36 +88,12 @@ export class Listeners {
       this.#sockets.delete(socket);
     });
     this.#accept(socket);
-  };
+  }
 
   /** Ends a connection that has not said by now that it speaks HTTP/2; what says that and then nothing is pinged. */
   #expectPreface(socket: Socket): void {
     if (socket.bytesRead >= prefaceLength) return;
     this.#limits.onRefused('preface');
     socket.destroy();
-  }
-}
-
-/** The address cannot be listened on: in use, unknown, not allowed. */
-export class ListenError extends Error {
-  override readonly name = 'ListenError';
-  constructor(address: string, reason: string, options?: ErrorOptions) {
-    super(`cannot listen on ${address}: ${reason}`, options);
-  }
-}
-
-function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return 'unknown error';
-  switch ('code' in error ? error.code : undefined) {
-    case 'EADDRINUSE':
-      return 'the address is in use';
-    case 'EACCES':
-      return 'permission denied';
-    case 'EADDRNOTAVAIL':
-      return 'this machine does not have that address';
-    case 'ENOTFOUND':
-      return 'the host is unknown';
-    default:
-      return error.message;
   }
 }

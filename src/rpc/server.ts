@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import {
@@ -167,6 +168,11 @@ export class RpcServer {
   /** Listens on `host:port` and resolves with the port, chosen by the system for 0. Rejects with a `ListenError`. */
   listen(address: string): Promise<number> {
     return this.#listeners.listen(address);
+  }
+
+  /** Serves a connection that somebody else accepted. */
+  take(socket: Socket): void {
+    this.#listeners.take(socket);
   }
 
   /** Connections from now on begin with this identity. Throws, and changes nothing, if it is no pair. */

@@ -20,6 +20,23 @@ export interface DebugVars {
   readonly layerinfocache: Readonly<Record<'Exists' | 'Fetch' | 'Stat' | 'FindMissing', OperationVars>>;
 }
 
+/** Several processes' numbers as one's. */
+export function mergedVars(processes: readonly DebugVars[]): DebugVars {
+  const total = (name: keyof DebugVars['layerinfocache']) => {
+    const all = processes.map(({ layerinfocache }) => layerinfocache[name]);
+    const sum = (what: keyof OperationVars) => all.reduce((so, vars) => so + vars[what], 0);
+    return { Requests: sum('Requests'), Hits: sum('Hits'), Misses: sum('Misses') };
+  };
+  return {
+    layerinfocache: {
+      Exists: total('Exists'),
+      Fetch: total('Fetch'),
+      Stat: total('Stat'),
+      FindMissing: total('FindMissing'),
+    },
+  };
+}
+
 class Counted {
   requests = 0;
   readonly hit: Tally;

@@ -49,8 +49,11 @@ export interface Description {
   readonly help: string;
 }
 
-/** `counter` only grows, `level` rises and falls and may be summed over processes, `gauge` may not. */
-export type SumKind = 'counter' | 'level' | 'gauge';
+/**
+ * `counter` only grows, `level` rises and falls; both are summed over
+ * processes. Of the others the `least` or the `most` of a process stands for all.
+ */
+export type SumKind = 'counter' | 'level' | 'least' | 'most';
 
 /** One number that is read when somebody asks. */
 export interface Reading {

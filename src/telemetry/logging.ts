@@ -1,4 +1,5 @@
 /** JSON lines on stdout, or lines for people when stdout is a terminal. */
+import { performance } from 'node:perf_hooks';
 import {
   type DestinationStream,
   destination,
@@ -7,6 +8,7 @@ import {
   pino,
   stdSerializers,
 } from 'pino';
+import type { Ledger } from './ledger.js';
 
 /** pino's levels, the most talkative first, and none. */
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
@@ -14,44 +16,70 @@ export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' |
 /** A log and how to end it. */
 export interface Log {
   readonly log: Logger;
+  /** Takes whole lines that another process has written. */
+  readonly lines: DestinationStream;
+  /** Lines that were dropped so far, since nobody read the log. */
+  readonly dropped: () => number;
   /**
-   * Resolves when every line has been handed to the operating system, at the
-   * latest after a second; `false` when the reader hangs. Then a thread hangs
-   * in its write, `process.exit` waits for that thread, and only a signal ends
-   * the process. (Writing without waiting is no way out: a pipe that is full
-   * for a moment is then tried again only every 100 ms.)
+   * Resolves when every line has been handed to the operating system, or a
+   * second after the reader took the last; `false` when he hangs. Then a thread
+   * hangs in its write, `process.exit` waits for that thread, and only a signal
+   * ends the process. (Writing without waiting is no way out: a pipe that is
+   * full for a moment is then tried again only every 100 ms.)
    */
   readonly flush: () => Promise<boolean>;
 }
 
 /** Bytes of lines that wait for a stdout that nobody reads; beyond them lines are dropped. */
 const maxWaiting = 8 << 20;
+/** Milliseconds that a reader may take nothing while the process waits for its end. */
 const flushDeadline = 1000;
 
 /** The log of the process, on stdout. */
-export function openLog(level: LogLevel, terminal: boolean): Promise<Log> {
-  return openLogAt(1, level, terminal);
+export function openLog(level: LogLevel, terminal: boolean, worker?: number): Promise<Log> {
+  return openLogAt(1, level, terminal, worker);
 }
 
-/** A log at an open file descriptor. */
-export async function openLogAt(fd: number, level: LogLevel, terminal: boolean): Promise<Log> {
+/** A log at an open file descriptor; lines of a worker bear its number. */
+export async function openLogAt(
+  fd: number,
+  level: LogLevel,
+  terminal: boolean,
+  worker?: number,
+): Promise<Log> {
+  const options = { ...logOptions(level), base: worker === undefined ? null : { worker } };
   if (terminal) {
     // Loaded only for a person who reads along.
     const { default: pretty } = await import('pino-pretty');
-    return { log: pino(logOptions(level), pretty({ destination: fd, sync: true })), flush: async () => true };
+    const lines = pretty({ destination: fd, sync: true });
+    return { log: pino(options, lines), lines, dropped: () => 0, flush: async () => true };
   }
   // Without a least length its flush does nothing, and calls back at once.
   const stream = destination({ dest: fd, sync: false, minLength: 1, maxLength: maxWaiting });
   // A full disk must not end the service; what waits is written once there is room.
   stream.on('error', () => undefined);
   const lines = new TurnLines(stream);
+  const reader = new LogReader(stream);
+  const log = pino(options, lines);
+  reader.onBack((dropped) => log.warn({ dropped }, 'lines of the log were dropped: nobody read it'));
   return {
-    log: pino(logOptions(level), lines),
+    log,
+    lines,
+    dropped: () => reader.dropped,
     flush: () => {
       lines.pass();
-      return flushed(stream);
+      return flushed(stream, flushDeadline - reader.silentMs);
     },
   };
+}
+
+/** Registers in the ledger what the log could not take. */
+export function countDropped(ledger: Ledger, dropped: () => number): void {
+  ledger.readings(
+    'counter',
+    { name: 'layercache.log.dropped', unit: '{line}', help: 'Lines of the log that nobody read in time.' },
+    () => [{ labels: {}, value: dropped() }],
+  );
 }
 
 /** A log into a stream of the caller's own, written as the line is logged. */
@@ -77,13 +105,13 @@ function describeError(error: unknown): unknown {
   return { type, message, code, stack };
 }
 
-function flushed(stream: ReturnType<typeof destination>): Promise<boolean> {
+function flushed(stream: LineStream, patience: number): Promise<boolean> {
   return new Promise((resolve) => {
     const deadline = setTimeout(() => {
       // pino flushes once more at exit, synchronously: it would hang there for good.
       stream.flushSync = () => {};
       resolve(false);
-    }, flushDeadline);
+    }, patience);
     stream.flush((error) => {
       clearTimeout(deadline);
       // Where the lines should have gone there is nobody left to tell about an
@@ -94,6 +122,41 @@ function flushed(stream: ReturnType<typeof destination>): Promise<boolean> {
       resolve(true);
     });
   });
+}
+
+type LineStream = ReturnType<typeof destination>;
+
+/** Whether somebody reads what the stream writes, and what was dropped while nobody did. */
+class LogReader {
+  dropped = 0;
+  readonly #stream: LineStream;
+  #told = 0;
+  #tookAt = performance.now();
+
+  constructor(stream: LineStream) {
+    this.#stream = stream;
+    stream.on('drop', (lines: string) => {
+      for (let at = lines.indexOf('\n'); at >= 0; at = lines.indexOf('\n', at + 1)) this.dropped++;
+    });
+    stream.on('write', () => {
+      this.#tookAt = performance.now();
+    });
+  }
+
+  /** Milliseconds, at most the deadline of a flush, since the reader took something; 0 unless lines were dropped. */
+  get silentMs(): number {
+    if (this.dropped === this.#told) return 0;
+    return Math.min(flushDeadline, performance.now() - this.#tookAt);
+  }
+
+  /** Calls back when everything was taken, with the lines that were dropped since it did before. */
+  onBack(listener: (dropped: number) => void): void {
+    this.#stream.on('drain', () => {
+      const dropped = this.dropped - this.#told;
+      this.#told = this.dropped;
+      if (dropped > 0) listener(dropped);
+    });
+  }
 }
 
 /** Characters that are passed on without waiting for the end of the turn. */

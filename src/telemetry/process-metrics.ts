@@ -53,7 +53,7 @@ export class ProcessMetrics {
       () => one(process.memoryUsage.rss()),
     );
     ledger.readings(
-      'gauge',
+      'most',
       { name: names.METRIC_PROCESS_UPTIME, unit: 's', help: 'How long the process has run.' },
       () => one(process.uptime()),
     );
@@ -78,7 +78,7 @@ export class ProcessMetrics {
       },
     );
     ledger.readings(
-      'gauge',
+      'most',
       { name: names.METRIC_NODEJS_EVENTLOOP_UTILIZATION, unit: '1', help: 'Busy share of the event loop.' },
       () => one(this.#loop.read().utilization),
     );
@@ -90,7 +90,7 @@ export class ProcessMetrics {
       [names.METRIC_NODEJS_EVENTLOOP_DELAY_P90, 'p90'],
       [names.METRIC_NODEJS_EVENTLOOP_DELAY_P99, 'p99'],
     ] as const) {
-      ledger.readings('gauge', { name, unit: 's', help: `Event loop delay, ${of}.` }, () =>
+      ledger.readings('most', { name, unit: 's', help: `Event loop delay, ${of}.` }, () =>
         one(this.#loop.read().delay[of]),
       );
     }

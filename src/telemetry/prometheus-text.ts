@@ -3,34 +3,34 @@
  * collector or Go's exporter would write them. The JavaScript serializer adds
  * `_total` and HELP but no unit, so the unit is put into the name here.
  */
+import { hrTime } from '@opentelemetry/core';
 import { PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import type { Resource } from '@opentelemetry/resources';
-import { DataPointType, type MetricData, type MetricProducer } from '@opentelemetry/sdk-metrics';
+import { DataPointType, type MetricData } from '@opentelemetry/sdk-metrics';
+import { type FamilyReport, merged } from './ledger-report.js';
+import { metricData } from './metric-data.js';
 
-/** The media type of what `PrometheusText.read` gives. */
+/** The media type of what `PrometheusText.of` gives. */
 export const prometheusContentType = 'text/plain; version=0.0.4; charset=utf-8';
 
 const unitWords: Readonly<Record<string, string>> = { s: 'seconds', ms: 'milliseconds', By: 'bytes' };
 
 export class PrometheusText {
-  readonly #producer: MetricProducer;
   readonly #resource: Resource;
+  readonly #started = hrTime();
   readonly #serializer = new PrometheusSerializer(undefined, false, undefined, false, true);
 
-  constructor(producer: MetricProducer, resource: Resource) {
-    this.#producer = producer;
+  /** @param resource who tells it, once for all processes */
+  constructor(resource: Resource) {
     this.#resource = resource;
   }
 
-  /** All metrics in Prometheus' text format. */
-  async read(): Promise<string> {
-    const { resourceMetrics } = await this.#producer.collect();
+  /** What the processes report, as one, in Prometheus' text format. */
+  of(processes: readonly (readonly FamilyReport[])[]): string {
+    const metrics = metricData(merged(processes), this.#started).map(withUnitInName);
     return this.#serializer.serialize({
       resource: this.#resource,
-      scopeMetrics: resourceMetrics.scopeMetrics.map(({ scope, metrics }) => ({
-        scope,
-        metrics: metrics.map(withUnitInName),
-      })),
+      scopeMetrics: [{ scope: { name: 'layercache' }, metrics }],
     });
   }
 }

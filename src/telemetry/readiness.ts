@@ -4,7 +4,7 @@
  * storage is *degraded*: cached answers are still served.
  */
 
-/** What the process can do now. */
+/** What the process, or several as one, can do now. */
 export interface ReadinessState {
   readonly ready: boolean;
   /** Ready, but the cache or the storage failed at its last operation. */
@@ -13,6 +13,8 @@ export interface ReadinessState {
   readonly draining: boolean;
   readonly cacheUp: boolean;
   readonly storageUp: boolean;
+  /** Where there are several. */
+  readonly workers?: { readonly ready: number; readonly wanted: number };
 }
 
 export class Readiness {

@@ -9,7 +9,9 @@ import { type DebugVars, DomainObserver } from './domain-observer.js';
 import { Instruments } from './instruments.js';
 import { Ledger } from './ledger.js';
 import { LedgerProducer } from './ledger-producer.js';
+import { type FamilyReport, reportOf } from './ledger-report.js';
 import { LogLimiter } from './log-limiter.js';
+import { countDropped } from './logging.js';
 import { MeasuredCache } from './measured-cache.js';
 import { OtelDiagnostics } from './otel-diagnostics.js';
 import { describeSender, describeService } from './otel-resource.js';
@@ -28,6 +30,10 @@ export interface TelemetryOptions {
   readonly version: string;
   /** Learns how cache and storage are. */
   readonly readiness: Readiness;
+  /** Lines that the log could not take. */
+  readonly droppedLines: () => number;
+  /** Which of several processes this is, counted from 1. */
+  readonly worker?: number | undefined;
 }
 
 /** How often, in milliseconds, one kind of repeated line is written. */
@@ -44,9 +50,11 @@ export interface Telemetry {
   measured(cache: LayerInfoCache): LayerInfoCache;
   /** The driver, measured. */
   timed(driver: StorageDriver): StorageDriver;
-  /** What `/metrics` answers. */
-  metricsText(): Promise<string>;
-  /** What `/debug/vars` answers. */
+  /** The numbers of this process. */
+  report(): FamilyReport[];
+  /** What `/metrics` answers of this process. */
+  metricsText(): string;
+  /** What `/debug/vars` answers of this process. */
   debugVars(): DebugVars;
   /** Sends what is still to be sent, for at most 1.5 seconds, and stops. Never rejects. */
   shutdown(): Promise<void>;
@@ -59,19 +67,19 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
   const ledger = new Ledger();
   const instruments = new Instruments(ledger);
   ledger.readings(
-    'gauge',
+    'least',
     { name: 'layercache.cache.up', unit: '', help: 'Whether the cache answers.' },
     () => [{ labels: {}, value: readiness.cacheUp ? 1 : 0 }],
   );
   ledger.readings(
-    'gauge',
+    'least',
     { name: 'layercache.storage.up', unit: '', help: 'Whether the storage answers.' },
     () => [{ labels: {}, value: readiness.storageUp ? 1 : 0 }],
   );
+  countDropped(ledger, options.droppedLines);
   const processMetrics = new ProcessMetrics(ledger);
-  const service = describeService(options.version);
-  const producer = new LedgerProducer(ledger);
-  const text = new PrometheusText(producer, service);
+  const service = describeService(options.version, options.worker);
+  const text = new PrometheusText(service);
   const observer = new DomainObserver(instruments, log, limiter);
 
   const diagnostics = new OtelDiagnostics(log, limiter);
@@ -89,7 +97,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
     }
     if (request.metrics) {
       const { startMetricExport } = await import('./otel-metrics.js');
-      const started = await startMetricExport(producer, sender, log);
+      const started = await startMetricExport(new LedgerProducer(ledger), sender, log);
       stops.push(() => started.shutdown());
     }
   }
@@ -113,7 +121,8 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
         tracing,
         up: (up) => readiness.storageIs(up),
       }),
-    metricsText: () => text.read(),
+    report: () => reportOf(ledger).families,
+    metricsText: () => text.of([reportOf(ledger).families]),
     debugVars: () => observer.debugVars,
     shutdown: async () => {
       processMetrics.close();

@@ -11,14 +11,20 @@ let readiness: Readiness;
 let telemetry: Telemetry;
 let admin: AdminServer;
 let failures: unknown[];
-let metricsText: () => Promise<string>;
+let metricsText: () => string | Promise<string>;
 let base: string;
 let port: number;
 
 beforeEach(async () => {
   readiness = new Readiness();
   failures = [];
-  telemetry = await startTelemetry({ log: new LogLines().log, accessLog: true, version: '1', readiness });
+  telemetry = await startTelemetry({
+    log: new LogLines().log,
+    accessLog: true,
+    version: '1',
+    droppedLines: () => 0,
+    readiness,
+  });
   metricsText = () => telemetry.metricsText();
   admin = new AdminServer({
     readiness,

@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { status } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { type App, StartError, startApp } from '../../src/app.js';
 import { ConfigError, type OptionName, resolveConfig } from '../../src/config.js';
+import { StartError } from '../../src/doors.js';
 import type { Digest } from '../../src/reference/digest.js';
+import { type Server, startServer } from '../../src/server.js';
 import { logTo } from '../../src/telemetry/logging.js';
 import { LayerClient, sha256Of } from '../parts/layer-client.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
@@ -29,15 +30,19 @@ afterEach(async () => {
   for (const part of open.splice(0).reverse()) await part.close();
 });
 
-async function start(given: Partial<Record<OptionName, string>> = {}): Promise<App> {
+async function start(given: Partial<Record<OptionName, string>> = {}): Promise<Server> {
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const ports = { listen: '127.0.0.1:0', admin: '127.0.0.1:0', storage: `file://${tree.root}` };
-  const app = await startApp(resolveConfig({ ...ports, ...given }, {}), logTo(nowhere, 'trace'), '0.0.0');
+  const app = await startServer(resolveConfig({ ...ports, ...given }, {}), {
+    log: logTo(nowhere, 'trace'),
+    version: '0.0.0',
+    droppedLines: () => 0,
+  });
   open.push({ close: () => app.cut().then(() => app.drain()) });
   return app;
 }
 
-function connect(app: App): LayerClient {
+function connect(app: Server): LayerClient {
   const client = new LayerClient(app.listen);
   open.push(client);
   return client;

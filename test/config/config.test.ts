@@ -28,6 +28,7 @@ describe('defaults', () => {
       storage: 'file:///var/lib/registry',
       listen: { host: '127.0.0.1', port: 50051 },
       admin: { host: '127.0.0.1', port: 9464 },
+      workers: 1,
       'tls-cert': undefined,
       'tls-key': undefined,
       'tls-client-ca': undefined,
@@ -223,6 +224,10 @@ describe('options that do not go together', () => {
     [{ 'tls-cert': '/c' }, '--tls-cert needs --tls-key'],
     [{ 'tls-key': '/k' }, '--tls-key needs --tls-cert'],
     [{ 'tls-client-ca': '/a' }, '--tls-client-ca needs --tls-cert'],
+    [
+      { workers: '2' },
+      '--workers 2 needs a --cache that all workers share, such as redis://…; with memory: a Remove would reach one of them only',
+    ],
     [{ auth: 'jwt' }, '--auth jwt needs --auth-rootcertbundle or --auth-jwks'],
     [{ auth: 'jwt', 'auth-jwks': '/k' }, '--auth jwt needs --auth-issuer'],
     [{ auth: 'jwt', 'auth-rootcertbundle': '/r', 'auth-issuer': 'i' }, '--auth jwt needs --auth-service'],

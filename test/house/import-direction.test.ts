@@ -36,6 +36,13 @@ const forbidden: readonly [room: string, specifier: string][] = [
   ['admin', '../layer/layer-service.js'],
   ['admin', '../rpc/server.js'],
   ['admin', '../app.js'],
+  ['rpc', '../workers/worker.js'],
+  ['telemetry', '../workers/messages.js'],
+  ['workers', '../cache/open.js'],
+  ['workers', '../storage/storage-driver.js'],
+  ['workers', '../layer/layer-services.js'],
+  ['workers', '../rpc/server.js'],
+  ['workers', '@grpc/grpc-js'],
 ];
 
 const allowed: readonly [room: string, specifier: string][] = [
@@ -49,6 +56,9 @@ const allowed: readonly [room: string, specifier: string][] = [
   ['rpc', '../gen/layercache/v1/layer_cache.js'],
   ['telemetry', '../layer/observer.js'],
   ['admin', '../telemetry/readiness.js'],
+  ['workers', '../app.js'],
+  ['workers', '../telemetry/ledger.js'],
+  ['workers', '../rpc/listen.js'],
 ];
 
 /** Other ways to import what src/cache may not. */

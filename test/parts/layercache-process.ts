@@ -64,6 +64,7 @@ export class LayercacheProcess {
   readonly #child: ChildProcess;
   readonly #exit: Promise<unknown>;
   readonly #waiting = new Set<() => void>();
+  #isIgnored = false;
 
   private constructor(child: ChildProcess) {
     this.#child = child;
@@ -73,6 +74,7 @@ export class LayercacheProcess {
     });
     if (child.stdout === null) throw new Error('stdout is not piped');
     createInterface(child.stdout).on('line', (line) => {
+      if (this.#isIgnored) return;
       this.log.push(JSON.parse(line) as LogLine);
       for (const look of this.#waiting) look();
     });
@@ -91,6 +93,24 @@ export class LayercacheProcess {
 
   get pid(): number {
     return this.#child.pid ?? Number.NaN;
+  }
+
+  /** The process of that worker, as the log last told it. */
+  workerPid(worker: number): number {
+    const line = this.log.findLast((line) => line['worker'] === worker && line.msg === 'a worker is up');
+    if (typeof line?.['pid'] !== 'number') throw new Error(`worker ${worker} was never up`);
+    return line['pid'];
+  }
+
+  /** Reads the log no more, until `readLog`. */
+  ignoreLog(): void {
+    this.#isIgnored = true;
+    this.#child.stdout?.pause();
+  }
+
+  readLog(): void {
+    this.#isIgnored = false;
+    this.#child.stdout?.resume();
   }
 
   /** Whether it has not ended yet. */

@@ -4,7 +4,7 @@ import { type Client, credentials, status } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { FetchResponse } from '../../src/gen/layercache/v1/layer_cache.js';
 import { ServerCutError } from '../../src/rpc/call-aborts.js';
-import { ListenError } from '../../src/rpc/listeners.js';
+import { ListenError } from '../../src/rpc/listen.js';
 import { defaultRpcServerSettings, RpcServer } from '../../src/rpc/server.js';
 import { HealthClient } from './health-client.js';
 import { digest, repository, ScriptedLayer } from './scripted-layers.js';

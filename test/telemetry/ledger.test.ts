@@ -30,7 +30,7 @@ it('the series of a family are bounded', () => {
 it('a family that cannot be read is left out, its error told, and the others are there', async () => {
   const ledger = new Ledger();
   const error = new Error('no procfs');
-  ledger.readings('gauge', { ...description, name: 'broken' }, () => {
+  ledger.readings('least', { ...description, name: 'broken' }, () => {
     throw error;
   });
   ledger.sums('counter', { ...description, name: 'whole' }).of({});

@@ -29,7 +29,13 @@ afterEach(async () => {
 
 function start(env: Record<string, string>): Promise<Telemetry> {
   for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value);
-  return startTelemetry({ log: lines.log, accessLog: true, version: '1.2.3', readiness: new Readiness() });
+  return startTelemetry({
+    log: lines.log,
+    accessLog: true,
+    version: '1.2.3',
+    droppedLines: () => 0,
+    readiness: new Readiness(),
+  });
 }
 
 function traceparent(flags: '00' | '01') {

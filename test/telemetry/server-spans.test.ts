@@ -1,10 +1,10 @@
 /** The whole server, its telemetry exported for real: what a collector sees of each call. */
 import { credentials, Metadata } from '@grpc/grpc-js';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { type App, startApp } from '../../src/app.js';
 import { resolveConfig } from '../../src/config.js';
 import { LayerCacheServiceClient, RedirectPolicy } from '../../src/gen/layercache/v1/layer_cache.js';
 import type { Digest } from '../../src/reference/digest.js';
+import { type Server, startServer } from '../../src/server.js';
 import { LogLines } from '../parts/log-lines.js';
 import { OtlpCollector } from '../parts/otlp-collector.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
@@ -18,7 +18,7 @@ const repository = repositoryNamed('team/app');
 let tree: TemporaryTree;
 let digest: Digest;
 let collector: OtlpCollector;
-let app: App;
+let app: Server;
 let client: LayerCacheServiceClient;
 let metadata: Metadata;
 let lines: LogLines;
@@ -33,7 +33,7 @@ beforeEach(async () => {
     { storage: `file://${tree.root}`, listen: '127.0.0.1:0', admin: '127.0.0.1:0' },
     {},
   );
-  app = await startApp(config, lines.log, '1.2.3');
+  app = await startServer(config, { log: lines.log, version: '1.2.3', droppedLines: () => 0 });
   client = new LayerCacheServiceClient(app.listen, credentials.createInsecure());
   metadata = new Metadata();
   metadata.set('traceparent', `00-${traceId}-${callerSpanId}-01`);

@@ -30,7 +30,13 @@ let telemetry: Telemetry;
 beforeEach(async () => {
   lines = new LogLines();
   readiness = new Readiness();
-  telemetry = await startTelemetry({ log: lines.log, accessLog: true, version: '1.2.3', readiness });
+  telemetry = await startTelemetry({
+    log: lines.log,
+    accessLog: true,
+    version: '1.2.3',
+    droppedLines: () => 0,
+    readiness,
+  });
 });
 
 afterEach(async () => {
@@ -379,7 +385,13 @@ describe('the access log', () => {
   });
 
   it('says nothing of a call when it is off', async () => {
-    const quiet = await startTelemetry({ log: lines.log, accessLog: false, version: '1', readiness });
+    const quiet = await startTelemetry({
+      log: lines.log,
+      accessLog: false,
+      version: '1',
+      droppedLines: () => 0,
+      readiness,
+    });
     quiet.callObserver.began('Exists', noHeader).ended('OK', undefined);
     await quiet.shutdown();
     expect(lines.lines).toEqual([]);

@@ -23,7 +23,13 @@ it('loads neither SDK nor exporter unless asked, and says nothing', async () => 
     const { startTelemetry } = await import('../../src/telemetry/telemetry.js');
     const { Readiness } = await import('../../src/telemetry/readiness.js');
     const { log, lines } = new LogLines();
-    const options = { log, accessLog: false, version: '1', readiness: new Readiness() };
+    const options = {
+      log,
+      accessLog: false,
+      version: '1',
+      droppedLines: () => 0,
+      readiness: new Readiness(),
+    };
     await (await startTelemetry(options)).shutdown();
     expect(loaded.some((url) => url.includes('@opentelemetry/exporter-prometheus'))).toBe(true);
     expect(heavy()).toEqual([]);

@@ -1,0 +1,39 @@
+import type { Logger } from 'pino';
+
+/** Milliseconds that one part may take to close; a hung disk must not hold up the end. */
+const closeDeadline = 2000;
+
+/** What was opened, closed in the opposite order, each within its deadline. */
+export class Closing {
+  readonly #log: Logger;
+  readonly #parts: { readonly name: string; readonly close: () => Promise<void> | void }[] = [];
+
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+
+  add(name: string, close: () => Promise<void> | void): void {
+    this.#parts.push({ name, close });
+  }
+
+  async closeAll(): Promise<void> {
+    for (let part = this.#parts.pop(); part !== undefined; part = this.#parts.pop()) {
+      await this.#close(part.name, part.close);
+    }
+  }
+
+  async #close(name: string, close: () => Promise<void> | void): Promise<void> {
+    const late = Promise.withResolvers<void>();
+    const timer = setTimeout(() => {
+      this.#log.warn(`${name} did not close in time`);
+      late.resolve();
+    }, closeDeadline);
+    try {
+      await Promise.race([close(), late.promise]);
+    } catch (error) {
+      this.#log.warn({ err: error }, `${name} did not close well`);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}

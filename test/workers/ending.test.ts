@@ -1,0 +1,108 @@
+/** Signals to a server of several workers: to the primary, to the whole group, to one of them. */
+import { type ServiceError, status } from '@grpc/grpc-js';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { Digest } from '../../src/reference/digest.js';
+import { type LayerClient, sha256Of } from '../parts/layer-client.js';
+import type { LayercacheProcess } from '../parts/layercache-process.js';
+import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
+import { allReady, lives, until, WorkersWorld } from '../parts/workers-world.js';
+
+const repository = repositoryNamed('library/demo');
+
+let world: WorkersWorld;
+let small: Digest;
+/** More than the buffers between a server and a client that takes nothing can hold. */
+let large: Digest;
+beforeAll(async () => {
+  world = await WorkersWorld.open();
+  small = await pushLayer(world.tree, repository, Buffer.from('small'));
+  large = await pushLayer(world.tree, repository, Buffer.alloc(16 << 20, 'large'));
+});
+afterAll(() => world.close());
+
+/** A Fetch of the large layer that has begun and takes no more until it is read. */
+async function begunFetch(client: LayerClient) {
+  const stream = client.fetch(repository, large);
+  const ended = new Promise<status>((resolve) => {
+    stream.once('end', () => resolve(status.OK)).once('error', (error: ServiceError) => resolve(error.code));
+  });
+  await new Promise((resolve) => stream.once('readable', resolve));
+  return { stream, ended };
+}
+
+function signalAll(server: LayercacheProcess, signal: NodeJS.Signals): void {
+  for (const pid of [server.workerPid(1), server.pid, server.workerPid(2)]) process.kill(pid, signal);
+}
+
+it('SIGTERM to the primary lets begun calls of all workers finish', async () => {
+  const server = await world.start();
+  const fetches = [await begunFetch(world.connect(server)), await begunFetch(world.connect(server))];
+  server.signal('SIGTERM');
+  expect(await server.readyz(503)).toMatchObject({ status: 'not ready', draining: true });
+  for (const { stream } of fetches) expect(await sha256Of(stream)).toBe(large);
+  expect(await server.exited()).toBe(0);
+  expect(server.stderr).toBe('');
+});
+
+it.each(['SIGTERM', 'SIGINT'] as const)('%s to the whole group is one drain', async (signal) => {
+  const server = await world.start();
+  const fetches = [await begunFetch(world.connect(server)), await begunFetch(world.connect(server))];
+  signalAll(server, signal);
+  await server.logged((line) => line.msg === 'draining');
+  for (const { stream } of fetches) expect(await sha256Of(stream)).toBe(large);
+  expect(await server.exited()).toBe(0);
+  expect(server.log.filter((line) => line.msg === 'draining')).toHaveLength(1);
+  expect(server.log.map((line) => line.msg)).not.toContain('cutting what is left');
+});
+
+it('a second signal to the primary cuts at once', async () => {
+  const server = await world.start('--drain-timeout=10m');
+  const fetches = [await begunFetch(world.connect(server)), await begunFetch(world.connect(server))];
+  signalAll(server, 'SIGTERM');
+  await server.logged((line) => line.msg === 'draining');
+  // To a worker it may come as often as it likes.
+  for (const worker of [1, 2, 1, 2]) process.kill(server.workerPid(worker), 'SIGTERM');
+  server.signal('SIGTERM');
+  expect(await server.exited()).toBe(0);
+  for (const { ended } of fetches) expect(await ended).toBe(status.UNAVAILABLE);
+});
+
+it('SIGTERM to one worker drains it alone, and another takes its place; SIGINT it does not hear', async () => {
+  const server = await world.start();
+  const fetches = [await begunFetch(world.connect(server)), await begunFetch(world.connect(server))];
+  const [first, second] = [server.workerPid(1), server.workerPid(2)];
+  process.kill(second, 'SIGINT');
+  process.kill(first, 'SIGTERM');
+  process.kill(first, 'SIGTERM');
+  await until(async () => (await server.readyz(200))['status'] === 'degraded');
+  // New connections go to the other.
+  for (let call = 0; call < 3; call++)
+    expect(await world.connect(server).exists(repository, small)).toMatchObject({ exists: true });
+  for (const { stream } of fetches) expect(await sha256Of(stream)).toBe(large);
+  await until(() => server.workerPid(1) !== first);
+  await allReady(server);
+  expect(server.workerPid(2)).toBe(second);
+  expect(server.log.find((line) => line.msg === 'a worker has ended and is replaced')).toMatchObject({
+    worker: 1,
+    pid: first,
+    code: 0,
+  });
+});
+
+it('a worker that dies while it drains makes the exit code 1', async () => {
+  const server = await world.start('--drain-timeout=10m');
+  await begunFetch(world.connect(server));
+  server.signal('SIGTERM');
+  await server.logged((line) => line.msg === 'draining');
+  process.kill(server.workerPid(1), 'SIGKILL');
+  expect(await server.exited()).toBe(1);
+});
+
+it('a worker outlives a primary that was killed no longer than its calls do', async () => {
+  const server = await world.start();
+  const { stream } = await begunFetch(world.connect(server));
+  const workers = [server.workerPid(1), server.workerPid(2)];
+  await server.stop();
+  expect(await sha256Of(stream)).toBe(large);
+  await until(() => !workers.some(lives));
+});
