@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { LayerTree } from './layer-tree.ts';
 import type { LoadResult, LoadSpec } from './load/load-spec.ts';
 import type { Requirement } from './packages.ts';
-import { clientCore, Processes } from './processes.ts';
+import { type Cores, clientCore, Processes, serverCore } from './processes.ts';
 import { type Calls, Requests } from './requests.ts';
 import { Layercache, type LayercacheOptions, type Telemetry } from './servers/layercache.ts';
 import { startDockerRegistry, startGrpcGo, startGrpcJs, startHttp2 } from './servers/peers.ts';
@@ -74,7 +74,8 @@ export class Bench {
       nodeArgs = [],
       args = [],
       env = {},
-    }: Pick<LayercacheOptions, 'nodeArgs' | 'args' | 'env'> & {
+      core = serverCore,
+    }: Pick<LayercacheOptions, 'nodeArgs' | 'args' | 'env' | 'core'> & {
       readonly cache?: string;
       readonly storage?: string;
     } = {},
@@ -88,6 +89,7 @@ export class Bench {
       args,
       storage,
       env,
+      core,
       collectorPort: telemetry.traces ? await this.#collector : 0,
       folder: this.folder,
     });
@@ -120,14 +122,14 @@ export class Bench {
     server: Server,
     calls: Calls,
     shape: Shape,
-    { yields = false }: { yields?: boolean } = {},
+    { yields = false, core = clientCore }: { yields?: boolean; core?: Cores } = {},
   ): Promise<LoadResult> {
     const spec: LoadSpec = { protocol: server.protocol, port: server.port, ...calls, ...shape };
     const limit = (shape.seconds ?? 0) + 60;
     const said = await this.processes.run(
       process.execPath,
       [generator, JSON.stringify(spec)],
-      { core: clientCore, yields },
+      { core, yields },
       limit,
     );
     return JSON.parse(said) as LoadResult;

@@ -8,8 +8,11 @@ import { availableParallelism } from 'node:os';
 export const serverCore = 0;
 export const clientCore = availableParallelism() > 1 ? 1 : 0;
 
+/** What a program may run on: one core, or several. */
+export type Cores = number | readonly number[];
+
 export interface StartOptions {
-  readonly core: number;
+  readonly core: Cores;
   /** A file descriptor that takes stdout; piped unless given. */
   readonly stdout?: number;
   readonly env?: NodeJS.ProcessEnv;
@@ -35,7 +38,7 @@ export class Processes {
   ): ChildProcess {
     const child = spawn(
       'taskset',
-      ['-c', String(core), ...(yields ? ['nice', '-n', '19'] : []), command, ...args],
+      ['-c', [core].flat().join(','), ...(yields ? ['nice', '-n', '19'] : []), command, ...args],
       {
         stdio: ['ignore', stdout ?? 'pipe', 'pipe'],
         env: { ...bareEnvironment(), ...env },
@@ -117,12 +120,14 @@ export function residentMemory(child: ChildProcess): number {
   return Number(kib) / 1024;
 }
 
-/** Seconds of CPU that a process has used. */
-export function cpuSeconds(child: ChildProcess): number {
-  const stat = readFileSync(`/proc/${child.pid}/stat`, 'latin1');
+/** Seconds of CPU that a process has used, and those that it has started and that run. */
+export function cpuSeconds({ pid }: Pick<ChildProcess, 'pid'>): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   const ticksPerSecond = 100;
-  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+  const own = (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+  const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean);
+  return children.reduce((sum, child) => sum + cpuSeconds({ pid: Number(child) }), own);
 }
 
 /** What is measured is what a case says, whatever the shell has set. */

@@ -1,7 +1,7 @@
 /** The rounds of a case: A B C A B C …, after one that only warms. */
 import type { Bench, Shape } from './bench.ts';
 import type { LoadResult } from './load/load-spec.ts';
-import { cpuSeconds } from './processes.ts';
+import { type Cores, cpuSeconds } from './processes.ts';
 import type { Calls } from './requests.ts';
 import type { Sample, Series } from './series.ts';
 import { Layercache } from './servers/layercache.ts';
@@ -90,12 +90,13 @@ export async function provenLoad(
   calls: Calls,
   shape: Shape,
   proof?: Proof,
+  core?: Cores,
 ): Promise<LoadResult & { readonly busy: number }> {
   const redis = proof === undefined ? undefined : (proof.redis ?? (await bench.redis()));
   const before = await server.counts();
   const lookupsBefore = await redis?.lookups();
   const cpuBefore = cpuSeconds(server.child);
-  const loaded = await bench.load(server, calls, shape);
+  const loaded = await bench.load(server, calls, shape, core === undefined ? {} : { core });
   const result = { ...loaded, busy: (cpuSeconds(server.child) - cpuBefore) / loaded.seconds };
   if (loaded.cpu > 0.9 && result.busy < 0.9)
     bench.options.say(`  the load generator was the limit of ${server.name}`);

@@ -14,6 +14,7 @@ import { existsMiss, findMissing, findMissing1000, stat } from './small-question
 import { stall, stallS3 } from './stall.ts';
 import { start, startS3 } from './start.ts';
 import { telemetry } from './telemetry.ts';
+import { workers } from './workers.ts';
 
 export const cases: readonly Case[] = [
   exists,
@@ -39,4 +40,5 @@ export const cases: readonly Case[] = [
   grpcJsClient,
   calibration,
   checks,
+  workers,
 ];

@@ -2,7 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Processes, serverCore } from '../processes.ts';
+import { type Cores, type Processes, serverCore } from '../processes.ts';
 import type { Counts, Server } from './server.ts';
 
 /** `traces` stands for metrics as well: the standard exporters, 1 % of traces sampled. */
@@ -24,6 +24,8 @@ export interface LayercacheOptions {
   readonly nodeArgs?: readonly string[];
   /** Options of the server's own. */
   readonly args?: readonly string[];
+  /** The servers' own core unless given. */
+  readonly core?: Cores;
 }
 
 const bin = join(import.meta.dirname, '..', '..', 'bin', 'layercache.cjs');
@@ -60,7 +62,7 @@ export class Layercache implements Server {
   }
 
   static async start(processes: Processes, options: LayercacheOptions): Promise<Layercache> {
-    const { telemetry, folder, cache, storage, env, nodeArgs = [], args = [] } = options;
+    const { telemetry, folder, cache, storage, env, nodeArgs = [], args = [], core = serverCore } = options;
     const log = join(folder, `server-${logs++}.log`);
     const stdout = openSync(log, 'w');
     const begun = performance.now();
@@ -74,7 +76,7 @@ export class Layercache implements Server {
         ...['--cache-timeout=2s', ...args],
       ],
       {
-        core: serverCore,
+        core,
         stdout,
         env: { ...env, ...(telemetry.traces && exporting(options.collectorPort)) },
       },
