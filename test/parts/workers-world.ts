@@ -2,8 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { onTestFinished } from 'vitest';
 import { LayerClient } from './layer-client.js';
-import { LayercacheProcess } from './layercache-process.js';
+import type { LayercacheProcess } from './layercache-process.js';
 import { RedisServer } from './redis-server.js';
+import { startServer } from './server-of-test.js';
 import { TemporaryTree } from './temporary-tree.js';
 
 const patience = 15_000;
@@ -33,8 +34,7 @@ export class WorkersWorld {
 
   /** A server whose workers are all ready, stopped with the test. */
   async start(...args: string[]): Promise<LayercacheProcess> {
-    const server = await LayercacheProcess.start([...this.args, ...args]);
-    onTestFinished(() => server.stop());
+    const server = await startServer([...this.args, ...args]);
     await allReady(server);
     return server;
   }

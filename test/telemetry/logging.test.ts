@@ -49,16 +49,18 @@ it('writes lines for people on a terminal', async () => {
   closeSync(fd);
 });
 
-it('drops lines beyond its bound while the reader hangs', async () => {
+it('drops and counts lines beyond its bound while the reader hangs', async () => {
   const fifo = join(directory, 'fifo');
   expect(spawnSync('mkfifo', [fifo]).status).toBe(0);
   // Opened for both, so that opening does not wait for a reader.
   const fd = openSync(fifo, constants.O_RDWR | constants.O_NONBLOCK);
-  const { log, flush } = await openLogAt(fd, 'info', false);
+  const { log, dropped, flush } = await openLogAt(fd, 'info', false);
   const before = process.memoryUsage().rss;
   const line = 'x'.repeat(1 << 20);
   for (let i = 0; i < 200; i++) log.info(line);
   expect(await flush()).toBe(false);
+  expect(dropped()).toBeGreaterThanOrEqual(192);
+  expect(dropped()).toBeLessThan(195);
   expect(process.memoryUsage().rss - before).toBeLessThan(100 << 20);
   closeSync(fd);
 });

@@ -1,4 +1,5 @@
 /** Several workers behind one port: all answer, and one that is lost is not missed. */
+import { readdirSync } from 'node:fs';
 import type { ServiceError, status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Digest } from '../../src/reference/digest.js';
@@ -41,6 +42,9 @@ it('connections are given to the workers in turn, behind a port that the system 
   expect(answering(server).filter((worker) => worker === 1)).toHaveLength(3);
   expect(answering(server).filter((worker) => worker === 2)).toHaveLength(3);
   expect(server.log.filter((line) => line['listen'] !== undefined)).toHaveLength(1);
+  // Rule 16: each has a thread pool of 16.
+  for (const worker of [1, 2])
+    expect(readdirSync(`/proc/${server.workerPid(worker)}/task`).length).toBeGreaterThan(16);
 });
 
 it('one admin port tells the numbers of all', async () => {
@@ -69,7 +73,8 @@ it('one admin port tells the numbers of all', async () => {
 it('what one worker cannot reach is told as down', async () => {
   const server = await world.start();
   await world.redis.kill();
-  onlyFor(world.connect(server));
+  // A call that ends at one of them; the other asks the cache nothing.
+  await outcomeOf(world.connect(server).exists(repository, digest));
   await until(async () => total(await metrics(server), 'layercache_cache_up') === 0);
   expect(await server.readyz(200)).toMatchObject({ status: 'degraded', cache: 'down' });
   await world.redis.restart();
@@ -78,6 +83,8 @@ it('what one worker cannot reach is told as down', async () => {
 it('a killed worker is replaced, no counter falls, and connections to others stay', async () => {
   const server = await world.start('--access-log=off');
   const clients = Array.from({ length: 4 }, () => world.connect(server));
+  // One after the other they are given to the workers in turn.
+  for (const client of clients) await client.exists(repository, digest);
   const outcomes = new Map<LayerClient, (status | 'OK')[]>(clients.map((client) => [client, []]));
   let isOver = false;
   const callers = clients.map(async (client) => {
@@ -148,9 +155,4 @@ async function outcomeOf(call: Promise<unknown>): Promise<status | 'OK'> {
   } catch (error) {
     return (error as ServiceError).code;
   }
-}
-
-/** Lets one worker alone learn how the cache is. */
-function onlyFor(client: LayerClient): void {
-  void client.exists(repository, digest).catch(() => {});
 }

@@ -7,7 +7,8 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { resolveOption } from '../../src/config.js';
-import { LayercacheProcess, run } from '../parts/layercache-process.js';
+import { run } from '../parts/layercache-process.js';
+import { startServer } from '../parts/server-of-test.js';
 import { until, WorkersWorld } from '../parts/workers-world.js';
 
 let world: WorkersWorld;
@@ -68,8 +69,7 @@ it('a first worker that dies before it is up ends the server with one line, exit
 it('a worker that cannot start later is tried again, ever later, while the other serves', async () => {
   const driver = join(world.tree.outside, 'moody.mjs');
   await writeFile(driver, `export { default } from ${JSON.stringify(memoryDriver)};`);
-  const server = await LayercacheProcess.start([...world.args, `--storage=module:${driver}?store=s`]);
-  onTestFinished(() => server.stop());
+  const server = await startServer([...world.args, `--storage=module:${driver}?store=s`]);
   await until(() => server.log.filter((line) => line.msg === 'a worker is up').length === 2);
   await writeFile(driver, 'syntax error');
   process.kill(server.workerPid(2), 'SIGKILL');
@@ -87,8 +87,7 @@ const memoryDriver = join(import.meta.dirname, '..', 'parts', 'memory-driver.mjs
 
 it('auto is one worker for each core that it may use', async () => {
   expect(resolveOption('workers', 'auto', {})).toBe(availableParallelism());
-  const server = await LayercacheProcess.start([...world.args, '--workers=auto']);
-  onTestFinished(() => server.stop());
+  const server = await startServer([...world.args, '--workers=auto']);
   expect(server.log.find((line) => line['listen'] !== undefined)?.['workers']).toBe(
     availableParallelism() > 1 ? availableParallelism() : undefined,
   );
@@ -106,10 +105,9 @@ it('one worker is one process, and loads nothing of this', async () => {
        return next(url, context);
      } });`,
   );
-  const server = await LayercacheProcess.start([...world.args, '--workers=1'], {
+  const server = await startServer([...world.args, '--workers=1'], {
     env: { NODE_OPTIONS: `--require ${loads}` },
   });
-  onTestFinished(() => server.stop());
   const loaded = (await readFile(list, 'utf8')).split('\n');
   expect(loaded.filter((url) => /dist\/(bundle\/app|layercache)\.js$/.test(url))).toHaveLength(2);
   expect(loaded.filter((url) => /node:cluster|bundle\/primary|layercache-worker/.test(url))).toEqual([]);
