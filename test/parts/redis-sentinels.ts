@@ -59,6 +59,23 @@ export class RedisSentinels {
     return this.sentinels.map(({ port }) => `127.0.0.1:${port}`).join(',');
   }
 
+  /** Resolves when one of the sentinels says that the replica is the master. */
+  async promoted(): Promise<void> {
+    const clients = await Promise.all(
+      this.sentinels.map((sentinel) => sentinel.client({ enableReadyCheck: false })),
+    );
+    const port = String(this.replica.port);
+    const says = async () => {
+      const said = await Promise.all(
+        clients.map(
+          (client) => client.call('SENTINEL', 'GET-MASTER-ADDR-BY-NAME', name) as Promise<string[]>,
+        ),
+      );
+      if (!said.some((address) => address[1] === port)) throw new Error('the replica is not the master yet');
+    };
+    await vi.waitFor(says, { timeout: 15_000, interval: 5 });
+  }
+
   /** Ends everything. Idempotent. */
   async stop(): Promise<void> {
     await Promise.all([...this.sentinels, this.replica, this.master].map((server) => server.stop()));
