@@ -6,7 +6,7 @@
 import { type Cluster, Redis, type RedisOptions } from 'ioredis';
 import type { RedisHost } from './redis-url.js';
 import type { RedisLogin, TlsMaterial } from './redis-user.js';
-import { QuietSentinelConnector } from './sentinel-connector.js';
+import { SteadySentinelConnector } from './sentinel-connector.js';
 
 /** Who we are at a Redis, and how we speak to it. */
 export interface RedisUser extends RedisLogin {
@@ -67,7 +67,7 @@ export async function connectSentinel(
   const { tls } = user;
   const redis = new Redis({
     ...clientOptions(user, options.timeoutMs),
-    Connector: QuietSentinelConnector,
+    Connector: SteadySentinelConnector,
     sentinels: [...sentinels],
     name: master,
     sentinelUsername: login.username,

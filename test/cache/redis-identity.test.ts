@@ -11,7 +11,7 @@ import { blobPath } from '../../src/reference/layout.js';
 import { CertificateAuthority, type IssuedCertificate } from '../parts/certificate-authority.js';
 import { RedisCluster } from '../parts/redis-cluster.js';
 import { RedisSentinels } from '../parts/redis-sentinels.js';
-import type { RedisServer } from '../parts/redis-server.js';
+import { RedisServer } from '../parts/redis-server.js';
 
 const digest = digestOf('sha256', 'a'.repeat(64));
 const meta = { path: blobPath(digest), length: 42 };
@@ -26,6 +26,8 @@ const sentinelRights = [
   ...['-@all', '+hello', '+auth', '+subscribe', '&+switch-master'],
   ...['+sentinel|get-master-addr-by-name', '+sentinel|sentinels'],
 ];
+
+const nearRights = ['+client|id', '+client|tracking', '+subscribe', '&__redis__:invalidate'];
 
 const admin = { username: 'admin', password: 'of-the-test' };
 const everything = ['on', `>${admin.password}`, '~*', '&*', '+@all'];
@@ -156,6 +158,27 @@ it.each(kinds)('rediss for %s: with a certificate, a user and no right too many'
 
 it.each(kinds)('rediss for %s: with passwords in files', async (kind) => {
   await useAll(await open(await urls[kind].byFile()));
+});
+
+it('redis: a user with those rights, and with the few more that near takes', async () => {
+  const server = await RedisServer.start({ args: users([...redisRights, ...nearRights]), account: admin });
+  onTestFinished(() => server.stop());
+  const url = `redis://layers@127.0.0.1:${server.port}?password-file=${await byFile('single', 'hunter2+redis')}`;
+  const heard = told();
+  await useAll(await open(url, heard));
+  const cache = await open(`${url}&near=10`, heard);
+  await useAll(cache);
+  await cache.record('repo', digest, digest, meta);
+  const plain = await server.client();
+  // It is held here only while the news of its change would come.
+  await vi.waitFor(async () => {
+    await plain.config('RESETSTAT');
+    expect(await cache.lookup('repo', digest)).toEqual({ member: true, meta });
+    expect(await plain.info('commandstats')).not.toContain('sismember');
+  });
+  await plain.srem('repository::repo::blobs', digest);
+  await vi.waitFor(async () => expect(await cache.contains('repo', digest)).toBe(false));
+  expect(heard.onError.mock.calls).toEqual([]);
 });
 
 const refusals: [string, (kind: (typeof kinds)[number]) => string][] = [

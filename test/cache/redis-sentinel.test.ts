@@ -1,10 +1,12 @@
 /** A Redis that fails over by its sentinels: real processes, a master that dies and one that freezes. */
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { once } from 'node:events';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
 import type { LayerInfoCache } from '../../src/cache/layer-info-cache.js';
 import { CacheError } from '../../src/cache/layer-info-cache.js';
 import { openCache } from '../../src/cache/open.js';
 import { layerInfoCacheSuite } from '../contract/layer-info-cache.js';
 import { RedisSentinels } from '../parts/redis-sentinels.js';
+import { TcpProxy } from '../parts/tcp-proxy.js';
 
 const eventually = (check: () => unknown) => vi.waitFor(check, { timeout: 15_000, interval: 20 });
 
@@ -36,6 +38,34 @@ describe('the master', () => {
   });
 
   afterEach(() => world?.stop());
+
+  it('has a successor: told of it in the middle of an attempt to connect, we get there', async () => {
+    const [first, , third] = world.sentinels;
+    if (first === undefined || third === undefined) throw new TypeError('no sentinels');
+    const proxy = await TcpProxy.start(first.port);
+    onTestFinished(() => proxy.stop());
+    const cache = await open(world.url.replace(`:${first.port}`, `:${proxy.port}`));
+    onTestFinished(() => cache.close());
+    await cache.add('repo', 'sha256:a');
+    // One connection asked who the master is, and one listens.
+    await eventually(() => expect(proxy.thatSent('switch-master')).toBeDefined());
+    const news = await third.client({ enableReadyCheck: false });
+    const told = once(news, 'message');
+    await news.subscribe('+switch-master');
+    const before = proxy.connections.length;
+    proxy.onConnection = (connection) => connection.holdReplies();
+    await (await world.master.client()).call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+    // The attempt waits for a sentinel to say who the master is, and another tells of the new one.
+    await eventually(() => expect(proxy.connections.length).toBeGreaterThan(before));
+    await (await third.client({ enableReadyCheck: false })).call('SENTINEL', 'FAILOVER', 'the-master');
+    await told;
+    await news.ping();
+    proxy.onConnection = () => {};
+    for (const connection of proxy.connections.slice(before)) connection.letReplies();
+    await eventually(() => cache.add('repo', 'sha256:b'));
+    const replica = await world.replica.client();
+    expect(await replica.sismember('repository::repo::blobs', 'sha256:b')).toBe(1);
+  });
 
   it.each([
     ['dies', () => world.master.kill()],
