@@ -114,6 +114,7 @@ async function compose(config: Config, surroundings: Surroundings, closing: Clos
     driver: storage,
     observer: telemetry.observer,
     verify: config.verify,
+    smallLayersBytes: config['small-layers'],
     storageTimeoutMs: config['storage-timeout'],
     revalidateAfterMs: config['revalidate-after'],
   });

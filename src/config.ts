@@ -200,6 +200,12 @@ export const options = {
     help: 'when a whole layer is hashed while it is served: first (once per blob and process), always or off',
     schema: oneOf('first', 'always', 'off'),
   }),
+  'small-layers': option({
+    placeholder: 'size',
+    default: '16MiB',
+    help: 'the memory for the bytes of layers of at most 64KiB that were hashed, served once the storage says that the blob is still the same; 0 keeps none, nor does --verify always',
+    schema: size(0, 1024 * mib),
+  }),
   'log-level': option({
     placeholder: 'level',
     default: 'info',

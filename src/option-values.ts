@@ -95,7 +95,7 @@ export function duration(min: number, max: number): z.ZodType<number, string> {
 
 /** Bytes. */
 export function size(min: number, max: number): z.ZodType<number, string> {
-  const range = `from ${min / kib}KiB to ${max / mib}MiB`;
+  const range = `from ${min === 0 ? 0 : `${min / kib}KiB`} to ${max / mib}MiB`;
   return quantity({ B: 1, KiB: kib, MiB: mib }, min, max, `must be a size such as 256KiB, ${range}`);
 }
 

@@ -17,6 +17,7 @@ import { Redirects } from './redirects.js';
 import { Revalidation } from './revalidation.js';
 import { Servings } from './servings.js';
 import { Sightings } from './sightings.js';
+import { SmallLayers } from './small-layers.js';
 import { UpstreamLayerService } from './upstream-layer-service.js';
 import { Verdicts } from './verdicts.js';
 import { Verification, type VerifyMode } from './verification.js';
@@ -34,6 +35,8 @@ export interface LayerServicesOptions {
   readonly upstream?: LayerService;
   readonly observer: Observer;
   readonly verify: VerifyMode;
+  /** Bytes of memory for the bytes of small layers; 0 keeps none. */
+  readonly smallLayersBytes: number;
   /** Milliseconds for a lookup as a whole, and for waiting while none ends. */
   readonly storageTimeoutMs: number;
   /** Milliseconds from which a cached yes is checked again in the background; 0 never does. */
@@ -68,6 +71,8 @@ export function layerServices(options: LayerServicesOptions): LayerServices {
     events,
     timeoutMs: storageTimeoutMs,
   });
+  // Whoever wants every serving hashed wants it of what the storage holds now.
+  const smallLayers = new SmallLayers(options.verify === 'always' ? 0 : options.smallLayersBytes);
   const verification = new Verification({
     mode: options.verify,
     verdicts,
@@ -75,9 +80,18 @@ export function layerServices(options: LayerServicesOptions): LayerServices {
     evictor,
     fences,
     observer,
+    smallLayers,
   });
   const hashings = new BlobHashings(driver, verification, events);
-  const servings = new Servings({ driver, upstream, verification, hashings, verdicts, events });
+  const servings = new Servings({
+    driver,
+    upstream,
+    verification,
+    hashings,
+    verdicts,
+    smallLayers,
+    events,
+  });
   const redirects = new Redirects(driver, verdicts);
   const revalidation = new Revalidation({
     afterMs: options.revalidateAfterMs,

@@ -7,6 +7,7 @@ import { blobPath } from '../reference/layout.js';
 import type { RepositoryName } from '../reference/repository-name.js';
 import {
   type BlobRange,
+  type BlobStat,
   type OpenBlob,
   PathNotFoundError,
   type StorageDriver,
@@ -17,10 +18,11 @@ import type { BlobHashings } from './blob-hashings.js';
 import { DataLossError, LayerUnknownError, StorageUnavailableError } from './errors.js';
 import type { EventCount } from './event-count.js';
 import type { CallOptions, Layer, LayerService, LayerStat, Source } from './layer-service.js';
+import { KeptLayer, type SmallLayer, type SmallLayers } from './small-layers.js';
 import { asLayerError } from './storage-errors.js';
 import { promisedBytes, StoredLayer } from './stored-layer.js';
 import { assertPlausible } from './upstream-layer-service.js';
-import type { Verdicts } from './verdicts.js';
+import { isSame, type Verdicts } from './verdicts.js';
 import type { Verification } from './verification.js';
 
 /** How often a disputed blob may change under a range before the caller is told to come back. */
@@ -32,6 +34,7 @@ export class Servings {
   readonly #verification: Verification;
   readonly #hashings: BlobHashings;
   readonly #verdicts: Verdicts;
+  readonly #smallLayers: SmallLayers;
   readonly #events: EventCount;
   #foreignBlobs = 0;
 
@@ -41,6 +44,7 @@ export class Servings {
     verification: Verification;
     hashings: BlobHashings;
     verdicts: Verdicts;
+    smallLayers: SmallLayers;
     events: EventCount;
   }) {
     this.#driver = parts.driver;
@@ -48,6 +52,7 @@ export class Servings {
     this.#verification = parts.verification;
     this.#hashings = parts.hashings;
     this.#verdicts = parts.verdicts;
+    this.#smallLayers = parts.smallLayers;
     this.#events = parts.events;
   }
 
@@ -58,6 +63,11 @@ export class Servings {
     range: BlobRange,
     signal: AbortSignal,
   ): Promise<Layer | 'missing' | 'other length'> {
+    const kept = this.#verdicts.isSuspect(digest) ? undefined : this.#smallLayers.get(digest);
+    if (kept !== undefined) {
+      const answer = await this.#keptHit(kept, digest, length, range, signal);
+      if (answer !== 'not proven') return answer;
+    }
     const openedAt = this.#events.next();
     const blob = await this.#open(digest, range, signal);
     if (blob === undefined) return 'missing';
@@ -66,6 +76,27 @@ export class Servings {
       return 'other length';
     }
     return await this.#serve(blob, openedAt, digest, 'cache', range, signal);
+  }
+
+  /**
+   * The same from memory, which holds bytes and proves nothing: that the blob is
+   * there is for storage to say, in one operation, as `open` would.
+   */
+  async #keptHit(
+    kept: SmallLayer,
+    digest: Digest,
+    length: number,
+    range: BlobRange,
+    signal: AbortSignal,
+  ): Promise<Layer | 'missing' | 'other length' | 'not proven'> {
+    const blob = await this.#stat(digest, signal);
+    const isProven = blob !== undefined && isSame(kept, blob);
+    if (!isProven) this.#smallLayers.forget(digest);
+    if (blob === undefined) return 'missing';
+    if (blob.size !== length) return 'other length';
+    // What came up meanwhile is for a hash to settle.
+    if (!isProven || this.#verdicts.isSuspect(digest)) return 'not proven';
+    return new KeptLayer(digest, kept, range, 'cache');
   }
 
   /** What upstream has just seen. */
@@ -91,13 +122,12 @@ export class Servings {
     return new StorageUnavailableError(new StorageError('the blob was seen and gone, twice'));
   }
 
-  async #open(digest: Digest, range: BlobRange, signal: AbortSignal): Promise<OpenBlob | undefined> {
-    try {
-      return await this.#driver.open(blobPath(digest), range, signal);
-    } catch (error) {
-      if (error instanceof PathNotFoundError) return undefined;
-      throw asLayerError(error);
-    }
+  #open(digest: Digest, range: BlobRange, signal: AbortSignal): Promise<OpenBlob | undefined> {
+    return unlessAbsent(this.#driver.open(blobPath(digest), range, signal));
+  }
+
+  #stat(digest: Digest, signal: AbortSignal): Promise<BlobStat | undefined> {
+    return unlessAbsent(this.#driver.stat(blobPath(digest), signal));
   }
 
   async #serve(
@@ -175,5 +205,14 @@ export class Servings {
     };
     const inspection = this.#verification.inspect(layer.digest, blob, range, openedAt);
     return new StoredLayer(blob, { digest: layer.digest, source: 'upstream', range }, inspection);
+  }
+}
+
+async function unlessAbsent<T>(found: Promise<T>): Promise<T | undefined> {
+  try {
+    return await found;
+  } catch (error) {
+    if (error instanceof PathNotFoundError) return undefined;
+    throw asLayerError(error);
   }
 }

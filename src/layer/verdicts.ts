@@ -80,6 +80,7 @@ export class Verdicts {
   }
 }
 
-function isSame(a: BlobStat, b: BlobStat): boolean {
+/** Whether both tell of the very same bytes. */
+export function isSame(a: BlobStat, b: BlobStat): boolean {
   return a.size === b.size && a.version === b.version;
 }

@@ -12,6 +12,7 @@ import { DataLossError } from './errors.js';
 import type { Evictor } from './evictor.js';
 import type { Fences } from './fences.js';
 import type { Observer } from './observer.js';
+import type { SmallLayers } from './small-layers.js';
 import { asLayerError } from './storage-errors.js';
 import { type Inspection, promisedBytes } from './stored-layer.js';
 import type { Verdicts } from './verdicts.js';
@@ -26,6 +27,7 @@ export class Verification {
   readonly #evictor: Evictor;
   readonly #fences: Fences;
   readonly #observer: Observer;
+  readonly #smallLayers: SmallLayers;
 
   constructor(parts: {
     mode: VerifyMode;
@@ -34,6 +36,7 @@ export class Verification {
     evictor: Evictor;
     fences: Fences;
     observer: Observer;
+    smallLayers: SmallLayers;
   }) {
     this.#mode = parts.mode;
     this.#verdicts = parts.verdicts;
@@ -41,6 +44,7 @@ export class Verification {
     this.#evictor = parts.evictor;
     this.#fences = parts.fences;
     this.#observer = parts.observer;
+    this.#smallLayers = parts.smallLayers;
   }
 
   /**
@@ -57,10 +61,12 @@ export class Verification {
   /** Hashes what is read, whole, and passes judgement at the end. */
   hashing(digest: Digest, blob: OpenBlob, openedAt: number): Inspection {
     const ticket = this.#fences.begin(undefined, digest);
-    return new HashInspection(digest, blob.reader, {
+    const copy = this.#smallLayers.wants(digest, blob) ? new Copy(blob.size) : undefined;
+    return new HashInspection(digest, blob.reader, copy, {
       agreed: async () => {
         const disputed = this.#verdicts.isDisputed(digest);
         this.#verdicts.acquit(digest, blob, openedAt);
+        if (copy !== undefined) this.#smallLayers.keep(digest, blob, copy.bytes);
         const settled = disputed && !this.#verdicts.isSuspect(digest);
         if (settled && !ticket.metaFenced(digest)) await this.#overwriteMeta(digest, blob);
       },
@@ -79,7 +85,9 @@ export class Verification {
   #mustHash(digest: Digest, blob: BlobStat): boolean {
     // Suspect digests are hashed in every mode: nothing else can clear them.
     if (this.#verdicts.isSuspect(digest)) return true;
-    return this.#mode === 'always' || (this.#mode === 'first' && !this.#verdicts.isVerified(digest, blob));
+    if (this.#mode !== 'first') return this.#mode === 'always';
+    // To hash a small layer once more, and keep it, takes no longer than a last look at it.
+    return !this.#verdicts.isVerified(digest, blob) || this.#smallLayers.wants(digest, blob);
   }
 
   #truncated(digest: Digest): Promise<void> {
@@ -131,22 +139,41 @@ interface Judgement {
   closed(): void;
 }
 
+/** The bytes of a small layer, put together as they are read. */
+class Copy {
+  /** With memory of its own: kept for long, it must not hold a larger piece. */
+  readonly bytes: Buffer;
+  #filled = 0;
+
+  constructor(size: number) {
+    this.bytes = Buffer.allocUnsafeSlow(size);
+  }
+
+  saw(bytes: Uint8Array): void {
+    this.bytes.set(bytes, this.#filled);
+    this.#filled += bytes.length;
+  }
+}
+
 /** A whole layer being hashed. */
 class HashInspection implements Inspection {
   readonly #reader: BlobReader;
+  readonly #copy: Copy | undefined;
   readonly #judgement: Judgement;
   readonly #hash;
   readonly #expected: string;
 
-  constructor(digest: Digest, reader: BlobReader, judgement: Judgement) {
+  constructor(digest: Digest, reader: BlobReader, copy: Copy | undefined, judgement: Judgement) {
     this.#hash = createHash(algorithmOf(digest));
     this.#expected = hexOf(digest);
     this.#reader = reader;
+    this.#copy = copy;
     this.#judgement = judgement;
   }
 
   saw(bytes: Uint8Array): void {
     this.#hash.update(bytes);
+    this.#copy?.saw(bytes);
   }
 
   async complete(): Promise<void> {

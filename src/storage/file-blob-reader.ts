@@ -17,6 +17,8 @@ export class FileBlobReader implements BlobReader {
   #pending: Pick<Pending<never>, 'giveUp'> | undefined;
   /** A thread uses the descriptor; it may outlast the caller's wait. */
   #inThread = false;
+  /** The time of a call was up and its thread had not come back. */
+  #isHung = false;
   #onIdle: (() => void) | undefined;
   #closing: Promise<void> | undefined;
 
@@ -90,6 +92,7 @@ export class FileBlobReader implements BlobReader {
       return await pending.promise;
     } catch (error) {
       if (this.#signal.aborted) throw this.#signal.reason;
+      this.#isHung = this.#inThread;
       throw failed('reading failed', error);
     } finally {
       this.#pending = undefined;
@@ -101,7 +104,9 @@ export class FileBlobReader implements BlobReader {
     this.#pending?.giveUp(new StorageError('the reader was closed'));
     // The number of a closed descriptor may name another file at once: no
     // thread may still be using it.
-    await this.#gate.ended(this.#release());
+    const released = this.#release();
+    // Whoever closes after a hung call has waited long enough.
+    if (!this.#isHung) await this.#gate.ended(released);
   }
 
   async #release(): Promise<void> {

@@ -20,8 +20,11 @@ export interface StorageOptions {
  * Throws `StorageUrlError`, in one line that names no value of the query,
  * which may be a secret. Whether the storage is there is for `check` to say.
  */
-export async function openStorage(url: string, options: StorageOptions): Promise<StorageDriver> {
-  return new GuardedDriver(await openDriver(url, options), options.timeoutMs);
+export async function openStorage(url: string, { timeoutMs }: StorageOptions): Promise<StorageDriver> {
+  const scheme = schemeOf(url);
+  // The file driver watches its own time and signals: a second watch would cost every hit.
+  if (scheme === 'file') return await openFiles(url, timeoutMs);
+  return new GuardedDriver(await openDriver(scheme, url, timeoutMs), timeoutMs);
 }
 
 /** The URL for a log line: the values of a module's query may be secrets and are left out. */
@@ -36,14 +39,14 @@ export function describeStorage(url: string): string {
   return names.length === 0 ? location : `${location}?${names.join('&')}`;
 }
 
-async function openDriver(url: string, { timeoutMs }: StorageOptions): Promise<StorageDriver> {
-  const scheme = schemeOf(url);
+async function openFiles(url: string, timeoutMs: number): Promise<StorageDriver> {
+  const { root, allowEmpty } = parseFileUrl(url);
+  const { FileDriver } = await import('./file-driver.js');
+  return new FileDriver({ root, allowEmpty, timeoutMs });
+}
+
+async function openDriver(scheme: string, url: string, timeoutMs: number): Promise<StorageDriver> {
   switch (scheme) {
-    case 'file': {
-      const { root, allowEmpty } = parseFileUrl(url);
-      const { FileDriver } = await import('./file-driver.js');
-      return new FileDriver({ root, allowEmpty, timeoutMs });
-    }
     case 's3':
       return openS3(url, timeoutMs);
     case 'azblob':

@@ -58,6 +58,7 @@ describe('serve', () => {
       'max-connections': '11',
       'chunk-size': '7KiB',
       verify: 'off',
+      'small-layers': '12KiB',
       'log-level': 'fatal',
       'access-log': 'off',
     };
@@ -90,6 +91,7 @@ describe('serve', () => {
         'max-connections': 11,
         'chunk-size': 7168,
         verify: 'off',
+        'small-layers': 12_288,
         'log-level': 'fatal',
         'access-log': 'off',
       },

@@ -50,6 +50,7 @@ describe('defaults', () => {
       'max-connections': 4000,
       'chunk-size': 2_097_152,
       verify: 'first',
+      'small-layers': 16_777_216,
       'log-level': 'info',
       'access-log': 'on',
     });

@@ -204,6 +204,7 @@ async function follow(cache: LayerInfoCache, runs: number, emptied: () => Promis
         driver,
         observer: new Witness(),
         verify: 'first',
+        smallLayersBytes: 1 << 20,
         storageTimeoutMs: 60_000,
         revalidateAfterMs: 0,
       });

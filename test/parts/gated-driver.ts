@@ -100,6 +100,12 @@ export class GatedDriver implements StorageDriver {
     if (file !== undefined) file.bytes = file.bytes.subarray(0, length);
   }
 
+  /** Changes the bytes of a blob, its version as it was. */
+  rot(path: string, bytes: string): void {
+    const file = this.#files.get(path);
+    if (file !== undefined) file.bytes = Buffer.from(bytes);
+  }
+
   async #reach(operation: Operation, path: string, signal: AbortSignal): Promise<File> {
     signal.throwIfAborted();
     this.calls.push(`${operation} ${path}`);

@@ -67,6 +67,8 @@ export class Witness implements Observer {
 
 export interface WorldOptions {
   readonly verify?: VerifyMode;
+  /** 0, none, unless given: every byte that is read comes from the driver. */
+  readonly smallLayersBytes?: number;
   readonly storageTimeoutMs?: number;
   /** 0, never, unless given. */
   readonly revalidateAfterMs?: number;
@@ -82,6 +84,7 @@ export class LayerWorld {
 
   constructor({
     verify = 'first',
+    smallLayersBytes = 0,
     storageTimeoutMs = 60_000,
     revalidateAfterMs = 0,
     upstream,
@@ -91,6 +94,7 @@ export class LayerWorld {
       driver: this.driver,
       observer: this.witness,
       verify,
+      smallLayersBytes,
       storageTimeoutMs,
       revalidateAfterMs,
       ...(upstream && { upstream: upstream(this.driver) }),
