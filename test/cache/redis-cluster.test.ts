@@ -98,6 +98,24 @@ describe('the contract', () => {
     expect(await (await target.client()).exists(...moving)).toBe(moving.length);
     console.log(`a slot moved under ${asked.before + asked.after} turns of load`);
   });
+
+  it('rule 13: that is down when we start keeps nobody waiting, and is used once it is there', async () => {
+    await Promise.all(world.servers.map((server) => server.kill()));
+    const told: boolean[] = [];
+    const cache = await openCache(world.url, {
+      timeoutMs: 100,
+      onUp: (up) => told.push(up),
+      onError: () => {},
+    });
+    onTestFinished(() => cache.close());
+    expect(told).toEqual([false]);
+    expect(await outcome(cache.lookup('repo', digest))).toMatchObject({ message: 'Redis failed' });
+    // They know one another still.
+    await Promise.all(world.servers.map((server) => server.restart()));
+    await eventually(() => cache.record('repo', digest, digest, meta));
+    expect(await cache.lookup('repo', digest)).toEqual({ member: true, meta });
+    expect(told).toEqual([false, true]);
+  });
 });
 
 /** As redis-cli does it, a few keys at a time. */

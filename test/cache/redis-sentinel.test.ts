@@ -39,6 +39,26 @@ describe('the master', () => {
 
   afterEach(() => world?.stop());
 
+  it('rule 13: is down with its sentinels when we start: nobody waits, and it is used once it is there', async () => {
+    const servers = [...world.sentinels, world.replica, world.master];
+    await Promise.all(servers.map((server) => server.kill()));
+    const told: boolean[] = [];
+    const cache = await openCache(world.url, {
+      timeoutMs: 100,
+      onUp: (up) => told.push(up),
+      onError: () => {},
+    });
+    onTestFinished(() => cache.close());
+    expect(told).toEqual([false]);
+    expect(await cache.contains('repo', 'sha256:a').catch((error: unknown) => error)).toBeInstanceOf(
+      CacheError,
+    );
+    await Promise.all(servers.map((server) => server.restart()));
+    await eventually(() => cache.add('repo', 'sha256:a'));
+    expect(await cache.contains('repo', 'sha256:a')).toBe(true);
+    expect(told).toEqual([false, true]);
+  });
+
   it('has a successor: told of it in the middle of an attempt to connect, we get there', async () => {
     const [first, , third] = world.sentinels;
     if (first === undefined || third === undefined) throw new TypeError('no sentinels');
