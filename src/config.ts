@@ -203,7 +203,7 @@ export const options = {
   'small-layers': option({
     placeholder: 'size',
     default: '16MiB',
-    help: 'the memory for the bytes of layers of at most 64KiB that were hashed, served once the storage says that the blob is still the same; 0 keeps none, nor does --verify always',
+    help: 'how much memory each process gives to the bytes of layers of at most 64KiB that were hashed, served once the storage says that the blob is still the same; 0 keeps none, nor does --verify always',
     schema: size(0, 1024 * mib),
   }),
   'log-level': option({
