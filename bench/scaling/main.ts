@@ -4,7 +4,7 @@ import { nearHitRatios } from './near-hit-ratio.ts';
 import { redisMemory } from './redis-memory.ts';
 
 const usage = `npm run scaling -- redis-memory [layers, 31250]    what a million layers take in Redis; a minute
-npm run scaling -- near-cache                      how large a near cache should be; a minute
+npm run scaling -- near-cache                      how large a near cache should be, and docs/near-cache.svg; a minute
 npm run scaling -- cold-start [layers, 300]        what replicas that know nothing ask of storage; a minute`;
 
 /** The argument behind the part as a count, within what a machine can bear. */
