@@ -1,28 +1,20 @@
 /**
- * Calls of the plain kind that nearly all are, one message asked, answered on
- * their HTTP/2 streams: what grpc-js makes for each (a Writable, a chain of
- * listeners, a copy of the metadata) was a third of the cost of an Exists from
- * the memory cache. On the wire nothing changes: headers, statuses and texts
- * are grpc-js's. What is not plain, such as a compressed message, goes to
- * grpc-js with whatever was read of it.
+ * One plain call on its HTTP/2 stream. On the wire it is what grpc-js would
+ * make of it: headers, statuses and texts are the same.
  */
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { Metadata, type sendUnaryData, status } from '@grpc/grpc-js';
 import type { Admission } from './admission.js';
-import { hasTimeoutOfGrammar, timeoutOf } from './call-timeout.js';
-import type { ArrivedCall } from './calls-in-flight.js';
+import { timeoutOf } from './call-timeout.js';
 import { type FrameSink, type OnTaken, StreamSink } from './frame-sink.js';
-import type { StreamHandler, StreamTaker } from './http2-server.js';
+import { HeaderValues } from './header-values.js';
+import type { StreamHandler } from './http2-server.js';
 import type { LentBuffers } from './lent-buffers.js';
-import { type Peer, Peers } from './peers.js';
+import type { Peer, Peers } from './peers.js';
+import type { StreamingMethod, UnaryCall, UnaryMethod } from './plain-method.js';
 import { refuseStream } from './refused-stream.js';
 import type { StallWatch, WatchedStream } from './stall-watch.js';
 import { cuttingCode, type StreamingCall, stallingCode } from './streaming-call.js';
-
-/** What a handler of ours needs of a unary call. */
-export interface UnaryCall extends ArrivedCall {
-  readonly request: unknown;
-}
 
 /** What the streams share. */
 export interface StreamParts {
@@ -30,24 +22,6 @@ export interface StreamParts {
   readonly stallWatch: StallWatch;
   /** Bytes. */
   readonly maxMessageLength: number;
-}
-
-interface Method {
-  readonly path: string;
-  requestDeserialize(message: Buffer): unknown;
-}
-
-/** A unary RPC as a service definition and its implementation give it. */
-export interface UnaryMethod extends Method {
-  readonly streams: false;
-  responseSerialize(response: unknown): Buffer;
-  handle(call: UnaryCall, callback: sendUnaryData<unknown>): void;
-}
-
-/** An RPC that answers with a stream of messages. */
-export interface StreamingMethod extends Method {
-  readonly streams: true;
-  handle(call: StreamingCall): void;
 }
 
 /** gRPC's frame around a message: a byte that says whether it is compressed, and its length in four. */
@@ -65,34 +39,8 @@ const answerHeaders = {
 const answerOptions = { waitForTrailers: true };
 const okTrailers = { 'grpc-status': status.OK, 'grpc-message': 'OK' };
 
-/** Takes the streams of these RPCs, unless they are not plain; when too much is under way it refuses them. */
-export function plainStreams(
-  methods: readonly (UnaryMethod | StreamingMethod)[],
-  parts: StreamParts,
-): StreamTaker {
-  const { admission } = parts;
-  const byPath = new Map(methods.map((method) => [method.path, method]));
-  const peers = new Peers();
-  return (stream, headers, handBack) => {
-    const method = byPath.get(headers[':path'] ?? '');
-    if (method === undefined || !isPlain(headers)) return false;
-    const isRefused = method.streams ? admission.refusesStream() : admission.refusesCall();
-    if (isRefused) refuseStream(stream);
-    else new PlainStream(stream, headers, method, parts, handBack, peers);
-    return true;
-  };
-}
-
-function isPlain(headers: IncomingHttpHeaders): boolean {
-  const encoding = headers['grpc-encoding'];
-  return (
-    headers['content-type']?.startsWith('application/grpc') === true &&
-    (encoding === undefined || encoding === 'identity') &&
-    hasTimeoutOfGrammar(headers)
-  );
-}
-
-class PlainStream implements UnaryCall, StreamingCall {
+/** Takes itself up: it needs nobody to hold it. */
+export class PlainStream implements UnaryCall, StreamingCall {
   request: unknown;
   readonly #stream: ServerHttp2Stream;
   readonly #headers: IncomingHttpHeaders;
@@ -324,21 +272,6 @@ class PlainStream implements UnaryCall, StreamingCall {
  */
 function compact(piece: Buffer): Buffer {
   return piece.buffer.byteLength > 4 * Math.max(piece.length, 1 << 10) ? Buffer.from(piece) : piece;
-}
-
-/** A call's metadata, text values only, without a copy of what nobody asks for. */
-export class HeaderValues {
-  readonly #headers: IncomingHttpHeaders;
-
-  constructor(headers: IncomingHttpHeaders) {
-    this.#headers = headers;
-  }
-
-  get(key: string): string[] {
-    const value = this.#headers[key.toLowerCase()];
-    if (value === undefined) return [];
-    return typeof value === 'string' ? [value] : value;
-  }
 }
 
 /** The length that the first bytes of a plain message give it; infinite for any other. */

@@ -21,7 +21,8 @@ import { type Handlers, handlers, type LayerInfo, type Layers } from './handlers
 import { Health } from './health.js';
 import { limitResets, takeStreams } from './http2-server.js';
 import { Listeners } from './listeners.js';
-import { plainStreams, type StreamingMethod, type UnaryMethod } from './plain-stream.js';
+import type { StreamingMethod, UnaryMethod } from './plain-method.js';
+import { plainStreams } from './plain-streams.js';
 import { addReflection } from './reflection.js';
 import { StallWatch } from './stall-watch.js';
 import { gated } from './stream-gate.js';

@@ -13,7 +13,8 @@ import { type AddressInfo, createServer, type Server as Listener } from 'node:ne
 import { Metadata, Server, ServerCredentials, type sendUnaryData, status } from '@grpc/grpc-js';
 import { Admission } from '../../src/rpc/admission.js';
 import { type StreamTaker, takeStreams } from '../../src/rpc/http2-server.js';
-import { plainStreams, type UnaryCall, type UnaryMethod } from '../../src/rpc/plain-stream.js';
+import type { UnaryCall, UnaryMethod } from '../../src/rpc/plain-method.js';
+import { plainStreams } from '../../src/rpc/plain-streams.js';
 import { StallWatch } from '../../src/rpc/stall-watch.js';
 
 export const reversePath = '/test.Texts/Reverse';

@@ -14,7 +14,7 @@ import { CallsInFlight } from '../../src/rpc/calls-in-flight.js';
 import { fetchCall } from '../../src/rpc/fetch-call.js';
 import { takeStreams } from '../../src/rpc/http2-server.js';
 import { LentBuffers } from '../../src/rpc/lent-buffers.js';
-import { plainStreams } from '../../src/rpc/plain-stream.js';
+import { plainStreams } from '../../src/rpc/plain-streams.js';
 import { StallWatch } from '../../src/rpc/stall-watch.js';
 import { LibraryCall } from '../../src/rpc/streaming-call.js';
 import { rawCall } from './http2-client.js';

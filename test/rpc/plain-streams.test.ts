@@ -2,8 +2,8 @@ import { gzipSync } from 'node:zlib';
 import { Metadata } from '@grpc/grpc-js';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { HeaderValues } from '../../src/rpc/header-values.js';
 import { limitResets, type StreamTaker, takeStreams } from '../../src/rpc/http2-server.js';
-import { HeaderValues } from '../../src/rpc/plain-stream.js';
 import {
   type Asked,
   connectTo,
