@@ -3,6 +3,7 @@ import { randomInt } from 'node:crypto';
 import { expect, it } from 'vitest';
 import { FindMissingRequest } from '../../src/gen/layercache/v1/layer_cache.js';
 import { InvalidInputError } from '../../src/layer/errors.js';
+import type { Digest } from '../../src/reference/digest.js';
 import { allTargets, fuzz } from '../../tools/fuzz/fuzz.js';
 import { findMissingTarget } from '../../tools/fuzz/message-targets.js';
 import { digestTarget, repositoryTarget, type Target } from '../../tools/fuzz/targets.js';
@@ -40,6 +41,13 @@ const wrong: readonly (readonly [string, Target])[] = [
     findMissingTarget((bytes) => {
       const request = FindMissingRequest.decode(bytes);
       return { ...request, digests: request.digests.slice(0, 3) };
+    }),
+  ],
+  [
+    'calls valid what is no digest',
+    findMissingTarget((bytes) => {
+      const request = FindMissingRequest.decode(bytes);
+      return { ...request, valid: request.digests as Digest[] };
     }),
   ],
 ];

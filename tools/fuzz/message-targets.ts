@@ -11,7 +11,7 @@ import {
 import { InvalidInputError } from '../../src/layer/errors.js';
 import { frameChunk, frameHeader, framePrefix, headroom } from '../../src/rpc/chunk-frame.js';
 import { encodeExists } from '../../src/rpc/exists-answer.js';
-import { readFindMissing } from '../../src/rpc/find-missing-request.js';
+import { type FindMissingRead, readFindMissing } from '../../src/rpc/find-missing-request.js';
 import {
   maxChunkSize,
   minChunkSize,
@@ -123,10 +123,21 @@ const requestTarget = target('request', 4, requests, ({ name, bytes }) => {
   }
 });
 
-export function findMissingTarget(read: (bytes: Buffer) => FindMissingRequest = readFindMissing): Target {
+/** The decoders agree; and of what ours calls valid, so does the parser. */
+export function findMissingTarget(
+  read: (bytes: Buffer) => FindMissingRequest & Partial<FindMissingRead> = readFindMissing,
+): Target {
+  const readAlone = (message: Buffer) => {
+    const { valid, ...request } = read(message);
+    return { request, valid };
+  };
   const bytes = findMissing.map((request) => FindMissingRequest.encode(request).finish());
   return target('FindMissing request, two decoders', 4, nearlyBytes(bytes), (message) => {
-    assert.deepEqual(outcome(read, message), outcome(FindMissingRequest.decode, message));
+    const ours = outcome(readAlone, message);
+    const theirs = outcome(FindMissingRequest.decode, message);
+    assert.deepEqual(ours === 'refused' ? ours : ours.request, theirs);
+    if (ours === 'refused' || ours.valid === undefined) return;
+    assert.deepEqual(ours.valid, parseDigests(ours.request.digests));
   });
 }
 
