@@ -6,6 +6,7 @@ import { checks } from './checks.ts';
 import { grpcJsClient, grpcJsWide, pythonClient } from './clients.ts';
 import { exists } from './exists.ts';
 import { fetch, fetchShapes, fetchSmall } from './fetch.ts';
+import { firstFetch } from './first-fetch.ts';
 import { members } from './members.ts';
 import { objectStore } from './object-store.ts';
 import { overload } from './overload.ts';
@@ -40,5 +41,6 @@ export const cases: readonly Case[] = [
   grpcJsClient,
   calibration,
   checks,
+  firstFetch,
   workers,
 ];
