@@ -4,8 +4,8 @@ import { meets, type Report, type Verdict } from '../series.ts';
 import { faint, fixed, ink, svg, text } from './svg.ts';
 
 const rowHeight = 22;
-const left = 520;
-const width = 1100;
+const left = 730;
+const width = 1280;
 const right = 110;
 const colours = { met: '#2f7d4f', missed: '#b3402e', plain: '#4a6fa5' };
 
@@ -20,7 +20,7 @@ export function plot(reports: readonly Report[]): string {
     text(
       10,
       20,
-      'Medians against what was asked (dashed), with least and most of the rounds. Green meets it. (≤): shorter is better.',
+      'Medians against what was asked (dashed), with least and most of the rounds. Green meets it. (≤): shorter is better. (stretch): hoped for, not asked.',
     ),
     ...rows.map(({ title, verdict }, index) => row(title, verdict, 36 + index * rowHeight)),
   ]);
@@ -31,12 +31,16 @@ function row(title: string, verdict: Verdict, top: number): string {
   // Rows have units of their own: each is drawn against what was asked of it.
   const asked = bar ?? stretch ?? spread.median;
   const scale = (width - left - right) / 2.2;
-  const x = (value: number) => left + Math.min(2.2, value / asked) * scale;
+  const x = (value: number) => left + Math.min(2.2, Math.max(0, value / asked)) * scale;
   const met = meets(verdict, bar ?? stretch);
   const colour = met === undefined ? colours.plain : met ? colours.met : colours.missed;
   const middle = top + rowHeight / 2;
   return [
-    text(10, middle + 4, `${title}: ${figure}${verdict.atMost ? ' (≤)' : ''}`),
+    text(
+      10,
+      middle + 4,
+      `${title}: ${figure}${verdict.atMost ? ' (≤)' : ''}${bar === undefined ? ' (stretch)' : ''}`,
+    ),
     `<rect x="${left}" y="${top + 4}" width="${fixed(x(spread.median) - left)}" height="${rowHeight - 8}" fill="${colour}"/>`,
     `<line x1="${fixed(x(spread.least))}" x2="${fixed(x(spread.most))}" y1="${middle}" y2="${middle}" stroke="${ink}"/>`,
     `<line x1="${fixed(x(asked))}" x2="${fixed(x(asked))}" y1="${top}" y2="${top + rowHeight}" stroke="${faint}" stroke-dasharray="3 2"/>`,
