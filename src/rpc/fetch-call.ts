@@ -13,7 +13,7 @@ import { QuietCollection } from './quiet-collection.js';
 import type { RunningCall } from './running-call.js';
 import type { StallWatch } from './stall-watch.js';
 import { overloaded, statusOf } from './status.js';
-import type { StreamingCall } from './streaming-call.js';
+import { cuttingCode, type StreamingCall } from './streaming-call.js';
 import { WriteTurns } from './write-turns.js';
 
 /** The most bytes of closed streams that a connection may still have to send. */
@@ -67,7 +67,7 @@ export function fetchCall(
       call.answer(status[status.OK], undefined);
     } catch (error) {
       const sent = statusOf(error);
-      if (call.abortReason instanceof ServerCutError) transport.resetForCutting();
+      if (call.abortReason instanceof ServerCutError) transport.reset(cuttingCode);
       // The transport has told the client, or is about to; a second status would end its wait for the first.
       if (call.abortReason === undefined) transport.fail(sent);
       call.answer(...recordOf(error, sent, call));

@@ -15,7 +15,7 @@ import type { FrameSink } from './frame-sink.js';
 import type { LentBuffers } from './lent-buffers.js';
 import type { RunningCall } from './running-call.js';
 import type { StallWatch, WatchedStream } from './stall-watch.js';
-import type { StreamingCall } from './streaming-call.js';
+import { type StreamingCall, stallingCode } from './streaming-call.js';
 import { wireSource } from './wire-source.js';
 import type { WriteTurns } from './write-turns.js';
 
@@ -206,7 +206,7 @@ export class FetchStream {
   readonly #onStall = (): void => {
     const stalled = new ClientStalledError(this.#stallWatch.timeoutMs);
     this.#call.abort(stalled);
-    if (this.#transport.resetForStalling()) return;
+    if (this.#transport.reset(stallingCode)) return;
     // It queues behind the data that the client does not take, but it ends the stream for us.
     this.#transport.fail({ code: status.RESOURCE_EXHAUSTED, details: stalled.message });
   };

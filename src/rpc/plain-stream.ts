@@ -6,6 +6,7 @@ import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { Metadata, type sendUnaryData, status } from '@grpc/grpc-js';
 import type { Admission } from './admission.js';
 import { timeoutOf } from './call-timeout.js';
+import { framePrefix } from './chunk-frame.js';
 import { type FrameSink, type OnTaken, StreamSink } from './frame-sink.js';
 import { HeaderValues } from './header-values.js';
 import type { StreamHandler } from './http2-server.js';
@@ -14,7 +15,7 @@ import type { Peer, Peers } from './peers.js';
 import type { StreamingMethod, UnaryCall, UnaryMethod } from './plain-method.js';
 import { refuseStream } from './refused-stream.js';
 import type { StallWatch, WatchedStream } from './stall-watch.js';
-import { cuttingCode, type StreamingCall, stallingCode } from './streaming-call.js';
+import { type StreamingCall, stallingCode } from './streaming-call.js';
 
 /** What the streams share. */
 export interface StreamParts {
@@ -23,9 +24,6 @@ export interface StreamParts {
   /** Bytes. */
   readonly maxMessageLength: number;
 }
-
-/** gRPC's frame around a message: a byte that says whether it is compressed, and its length in four. */
-const prefixLength = 5;
 
 // Beyond it Node's timers fire at once.
 const longestTimer = 2 ** 31 - 1;
@@ -117,13 +115,8 @@ export class PlainStream implements UnaryCall, StreamingCall {
     this.#end(code, details, metadata);
   }
 
-  resetForStalling(): boolean {
-    this.#stream.close(stallingCode);
-    return true;
-  }
-
-  resetForCutting(): boolean {
-    this.#stream.close(cuttingCode);
+  reset(code: number): boolean {
+    this.#stream.close(code);
     return true;
   }
 
@@ -136,14 +129,14 @@ export class PlainStream implements UnaryCall, StreamingCall {
     this.#chunks.push(compact(chunk));
     this.#received += chunk.length;
     const length = messageLength(this.#chunks[0]);
-    if (length > this.#parts.maxMessageLength || this.#received > prefixLength + length) this.#leave();
+    if (length > this.#parts.maxMessageLength || this.#received > framePrefix + length) this.#leave();
   };
 
   readonly #onEnd = (): void => {
     if (this.#refused) return;
     this.#watched.completed();
     const [first] = this.#chunks;
-    if (this.#received === 0 || this.#received < prefixLength + messageLength(first)) {
+    if (this.#received === 0 || this.#received < framePrefix + messageLength(first)) {
       const { path } = this.#method;
       this.#end(status.UNIMPLEMENTED, `Received no request message for server streaming method ${path}`);
       return;
@@ -151,7 +144,7 @@ export class PlainStream implements UnaryCall, StreamingCall {
     const frame = this.#chunks.length === 1 && first !== undefined ? first : Buffer.concat(this.#chunks);
     this.#release();
     try {
-      this.request = this.#method.requestDeserialize(frame.subarray(prefixLength));
+      this.request = this.#method.requestDeserialize(frame.subarray(framePrefix));
     } catch {
       this.#end(status.INTERNAL, 'Error deserializing request');
       return;
@@ -177,10 +170,10 @@ export class PlainStream implements UnaryCall, StreamingCall {
     }
     if (!this.#mayEnd()) return;
     const message = method.responseSerialize(response);
-    const frame = Buffer.allocUnsafe(prefixLength + message.length);
+    const frame = Buffer.allocUnsafe(framePrefix + message.length);
     frame[0] = 0;
     frame.writeUInt32BE(message.length, 1);
-    frame.set(message, prefixLength);
+    frame.set(message, framePrefix);
     this.#watched.began();
     this.#stream.respond(answerHeaders, answerOptions);
     this.#stream.once('wantTrailers', sendOkTrailers);
@@ -226,7 +219,7 @@ export class PlainStream implements UnaryCall, StreamingCall {
 
   /** The client sends no more of its request, or takes nothing of its answer. */
   readonly #onStall = (): void => {
-    this.#stream.close(stallingCode);
+    this.reset(stallingCode);
   };
 
   /** Too much is arriving at once; the rest of the request is not waited for. */
@@ -276,7 +269,7 @@ function compact(piece: Buffer): Buffer {
 
 /** The length that the first bytes of a plain message give it; infinite for any other. */
 function messageLength(start: Buffer | undefined): number {
-  if (start === undefined || start.length < prefixLength || start[0] !== 0) return Number.POSITIVE_INFINITY;
+  if (start === undefined || start.length < framePrefix || start[0] !== 0) return Number.POSITIVE_INFINITY;
   return start.readUInt32BE(1);
 }
 

@@ -14,17 +14,13 @@ export interface StreamingCall extends ArrivedCall {
   openSink(lent: LentBuffers, onTaken: OnTaken): FrameSink;
   /** Ends the call with the status, behind whatever was written. Without effect on one that has ended. */
   fail(status: Pick<RpcStatus, 'code' | 'details'> & Partial<RpcStatus>): void;
-  /** Has the client read of RESOURCE_EXHAUSTED at once, whatever it has not taken. Says whether it could. */
-  resetForStalling(): boolean;
-  /**
-   * Has the client read of UNAVAILABLE at once; the end of a connection in
-   * mid-stream they read as they like. Says whether it could.
-   */
-  resetForCutting(): boolean;
+  /** Resets the stream at once, whatever the client has not taken of it. Says whether it could. */
+  reset(code: number): boolean;
 }
 
-/** The codes that clients read as those statuses. */
+/** Clients read it as RESOURCE_EXHAUSTED. */
 export const stallingCode = constants.NGHTTP2_ENHANCE_YOUR_CALM;
+/** Clients read it as UNAVAILABLE; the end of a connection in mid-stream they read as they like. */
 export const cuttingCode = constants.NGHTTP2_REFUSED_STREAM;
 
 /** A call of grpc-js. */
@@ -66,11 +62,7 @@ export class LibraryCall implements StreamingCall {
     this.#grpcCall.emit('error', status);
   }
 
-  resetForStalling(): boolean {
-    return resetStreamOf(this.#grpcCall, stallingCode);
-  }
-
-  resetForCutting(): boolean {
-    return resetStreamOf(this.#grpcCall, cuttingCode);
+  reset(code: number): boolean {
+    return resetStreamOf(this.#grpcCall, code);
   }
 }
