@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { type ServiceError, status } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Digest } from '../../src/reference/digest.js';
-import { LayerClient, sha256Of } from '../parts/layer-client.js';
+import { begunFetch, LayerClient, sha256Of } from '../parts/layer-client.js';
 import { LayercacheProcess } from '../parts/layercache-process.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
 import { TemporaryTree } from '../parts/temporary-tree.js';
@@ -41,15 +41,7 @@ function connect({ listen }: LayercacheProcess): LayerClient {
   return client;
 }
 
-/** A Fetch of the large layer that has begun and takes no more until it is read. */
-async function begunFetch(client: LayerClient) {
-  const stream = client.fetch(repository, large);
-  const ended = new Promise<status>((resolve) => {
-    stream.once('end', () => resolve(status.OK)).once('error', (error: ServiceError) => resolve(error.code));
-  });
-  await new Promise((resolve) => stream.once('readable', resolve));
-  return { stream, ended };
-}
+const begunLarge = (client: LayerClient) => begunFetch(client, repository, large);
 
 async function codeOf(call: Promise<unknown>): Promise<status> {
   try {
@@ -63,7 +55,7 @@ async function codeOf(call: Promise<unknown>): Promise<status> {
 describe.each(['SIGTERM', 'SIGINT'] as const)('%s', (signal) => {
   it('lets a begun call finish, takes no new one, and exits 0', async () => {
     const running = await start();
-    const { stream } = await begunFetch(connect(running));
+    const { stream } = await begunLarge(connect(running));
     running.signal(signal);
     expect(await running.readyz(503)).toMatchObject({ status: 'not ready', draining: true });
     await running.logged((line) => line.msg === 'draining');
@@ -119,7 +111,7 @@ it('under load every call is answered or refused, and the exit code is 0', async
 
 it('what has not finished within the drain timeout is cut, and the exit code is 0', async () => {
   const running = await start('--drain-timeout=50ms');
-  const { ended } = await begunFetch(connect(running));
+  const { ended } = await begunLarge(connect(running));
   running.signal('SIGTERM');
   expect(await running.exited()).toBe(0);
   expect(await ended).toBe(status.UNAVAILABLE);
@@ -127,7 +119,7 @@ it('what has not finished within the drain timeout is cut, and the exit code is 
 
 it('a second signal cuts at once', async () => {
   const running = await start('--drain-timeout=10m');
-  const { ended } = await begunFetch(connect(running));
+  const { ended } = await begunLarge(connect(running));
   running.signal('SIGTERM');
   await running.logged((line) => line.msg === 'draining');
   running.signal('SIGTERM');

@@ -1,9 +1,7 @@
 /** The program over TLS: what it refuses to start with, what it says, and that it renews. */
-import { once } from 'node:events';
 import { copyFile, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect } from 'node:tls';
 import { credentials } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CertificateAuthority, type IssuedCertificate } from '../parts/certificate-authority.js';
@@ -33,15 +31,6 @@ afterAll(() =>
 
 function start(...args: string[]): Promise<LayercacheProcess> {
   return startServer([`--storage=file://${tree.root}`, ...args]);
-}
-
-async function serialNumber(server: LayercacheProcess): Promise<string> {
-  const port = Number(server.listen.split(':').at(-1));
-  const socket = connect({ port, host: '127.0.0.1', ca: authority.cert, ALPNProtocols: ['h2'] });
-  await once(socket, 'secureConnect');
-  const { serialNumber } = socket.getPeerCertificate();
-  socket.destroy();
-  return serialNumber;
 }
 
 describe('files that cannot be used are one line that names the option and quotes nothing, exit code 2', () => {
@@ -86,14 +75,14 @@ it('serves, and uses a renewed pair once it is whole', async () => {
   const client = new LayerClient(server.listen, credentials.createSsl(authority.cert));
   expect(await client.exists(repository, digest)).toMatchObject({ exists: true });
   expect(await sha256Of(client.fetch(repository, digest))).toBe(digest);
-  const before = await serialNumber(server);
+  const before = await authority.serialNumberAt(server.listen);
 
   await writeFile(certFile, 'rubbish');
   expect(await server.logged((line) => line['level'] === 'error')).toMatchObject({
     options: ['--tls-cert', '--tls-key'],
     msg: 'files cannot be used; what was read before stays in use',
   });
-  expect(await serialNumber(server)).toBe(before);
+  expect(await authority.serialNumberAt(server.listen)).toBe(before);
 
   for (const [file, to] of [
     [next.certFile, certFile],
@@ -103,7 +92,7 @@ it('serves, and uses a renewed pair once it is whole', async () => {
     await rename(`${to}.new`, to);
   }
   await server.logged((line) => line.msg === 'files have changed and are used from now on');
-  expect(await serialNumber(server)).not.toBe(before);
+  expect(await authority.serialNumberAt(server.listen)).not.toBe(before);
   // The connection that stands was left alone.
   expect(await client.exists(repository, digest)).toMatchObject({ exists: true });
   client.close();

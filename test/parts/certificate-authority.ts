@@ -1,8 +1,10 @@
 /** An authority of the test's own, by openssl, in a temporary directory. Whoever makes one deletes it. */
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connect } from 'node:tls';
 import { promisify } from 'node:util';
 
 /** A certificate and its private key, as PEM files. */
@@ -50,6 +52,16 @@ export class CertificateAuthority implements IssuedCertificate {
     const extensions = authorityExtensions.flatMap((extension) => ['-addext', extension]);
     const own = await make(directory, 'authority', ['-subj', `/CN=${name}`, '-days', '1', ...extensions]);
     return new CertificateAuthority(directory, own);
+  }
+
+  /** Which certificate of this authority a server at `host:port` of this machine shows now. */
+  async serialNumberAt(listen: string): Promise<string> {
+    const port = Number(listen.split(':').at(-1));
+    const socket = connect({ port, host: '127.0.0.1', ca: this.cert, ALPNProtocols: ['h2'] });
+    await once(socket, 'secureConnect');
+    const { serialNumber } = socket.getPeerCertificate();
+    socket.destroy();
+    return serialNumber;
   }
 
   /** A certificate signed by this authority, or by `issuer`, which it has issued. */

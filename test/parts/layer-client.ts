@@ -6,6 +6,7 @@ import {
   credentials,
   Metadata,
   type ServiceError,
+  status,
 } from '@grpc/grpc-js';
 import type { Duration } from '../../src/gen/google/protobuf/duration.js';
 import {
@@ -119,6 +120,16 @@ export async function bytesOf(
   }
   if (header === undefined) throw new Error('no header came');
   return { header, bytes: Buffer.concat(chunks) };
+}
+
+/** A Fetch that has begun and takes no more until it is read; `ended` tells its status. */
+export async function begunFetch(client: LayerClient, repository: string, digest: string) {
+  const stream = client.fetch(repository, digest);
+  const ended = new Promise<status>((resolve) => {
+    stream.once('end', () => resolve(status.OK)).once('error', (error: ServiceError) => resolve(error.code));
+  });
+  await new Promise((resolve) => stream.once('readable', resolve));
+  return { stream, ended };
 }
 
 /** Reads a Fetch to its end and says what the bytes hash to; rejects with the call's status. */

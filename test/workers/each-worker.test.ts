@@ -1,9 +1,7 @@
 /** What each of several workers does by itself, and what it says for all. */
-import { once } from 'node:events';
 import { copyFile, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect } from 'node:tls';
 import { credentials } from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import {
@@ -52,7 +50,8 @@ it('each takes up a renewed certificate', async () => {
   await Promise.all([copyFile(own.certFile, cert), copyFile(own.keyFile, key)]);
   const server = await world.start(`--tls-cert=${cert}`, `--tls-key=${key}`);
   // One after the other they meet both workers.
-  const both = async () => [await serialNumber(server), await serialNumber(server)];
+  const shown = () => authority.serialNumberAt(server.listen);
+  const both = async () => [await shown(), await shown()];
   const [before] = await both();
   await Promise.all([copyFile(next.certFile, `${cert}.new`), copyFile(next.keyFile, `${key}.new`)]);
   await Promise.all([rename(`${cert}.new`, cert), rename(`${key}.new`, key)]);
@@ -111,13 +110,4 @@ function healthOf({ listen }: LayercacheProcess): () => Promise<Serving> {
         error === null ? resolve(response.status) : reject(error),
       );
     });
-}
-
-async function serialNumber(server: LayercacheProcess): Promise<string> {
-  const port = Number(server.listen.split(':').at(-1));
-  const socket = connect({ port, host: '127.0.0.1', ca: authority.cert, ALPNProtocols: ['h2'] });
-  await once(socket, 'secureConnect');
-  const { serialNumber } = socket.getPeerCertificate();
-  socket.destroy();
-  return serialNumber;
 }

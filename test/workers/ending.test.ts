@@ -1,8 +1,8 @@
 /** Signals to a server of several workers: to the primary, to the whole group, to one of them. */
-import { type ServiceError, status } from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Digest } from '../../src/reference/digest.js';
-import { type LayerClient, sha256Of } from '../parts/layer-client.js';
+import { begunFetch, type LayerClient, sha256Of } from '../parts/layer-client.js';
 import type { LayercacheProcess } from '../parts/layercache-process.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
 import { allReady, lives, until, WorkersWorld } from '../parts/workers-world.js';
@@ -20,15 +20,7 @@ beforeAll(async () => {
 });
 afterAll(() => world.close());
 
-/** A Fetch of the large layer that has begun and takes no more until it is read. */
-async function begunFetch(client: LayerClient) {
-  const stream = client.fetch(repository, large);
-  const ended = new Promise<status>((resolve) => {
-    stream.once('end', () => resolve(status.OK)).once('error', (error: ServiceError) => resolve(error.code));
-  });
-  await new Promise((resolve) => stream.once('readable', resolve));
-  return { stream, ended };
-}
+const begunLarge = (client: LayerClient) => begunFetch(client, repository, large);
 
 function signalAll(server: LayercacheProcess, signal: NodeJS.Signals): void {
   for (const pid of [server.workerPid(1), server.pid, server.workerPid(2)]) process.kill(pid, signal);
@@ -36,7 +28,7 @@ function signalAll(server: LayercacheProcess, signal: NodeJS.Signals): void {
 
 it('SIGTERM to the primary lets begun calls of all workers finish', async () => {
   const server = await world.start();
-  const fetches = [await begunFetch(world.connect(server)), await begunFetch(world.connect(server))];
+  const fetches = [await begunLarge(world.connect(server)), await begunLarge(world.connect(server))];
   server.signal('SIGTERM');
   expect(await server.readyz(503)).toMatchObject({ status: 'not ready', draining: true });
   for (const { stream } of fetches) expect(await sha256Of(stream)).toBe(large);
@@ -46,7 +38,7 @@ it('SIGTERM to the primary lets begun calls of all workers finish', async () => 
 
 it.each(['SIGTERM', 'SIGINT'] as const)('%s to the whole group is one drain', async (signal) => {
   const server = await world.start();
-  const fetches = [await begunFetch(world.connect(server)), await begunFetch(world.connect(server))];
+  const fetches = [await begunLarge(world.connect(server)), await begunLarge(world.connect(server))];
   signalAll(server, signal);
   await server.logged((line) => line.msg === 'draining');
   for (const { stream } of fetches) expect(await sha256Of(stream)).toBe(large);
@@ -57,7 +49,7 @@ it.each(['SIGTERM', 'SIGINT'] as const)('%s to the whole group is one drain', as
 
 it('a second signal to the primary cuts at once', async () => {
   const server = await world.start('--drain-timeout=10m');
-  const fetches = [await begunFetch(world.connect(server)), await begunFetch(world.connect(server))];
+  const fetches = [await begunLarge(world.connect(server)), await begunLarge(world.connect(server))];
   signalAll(server, 'SIGTERM');
   await server.logged((line) => line.msg === 'draining');
   // To a worker it may come as often as it likes.
@@ -69,7 +61,7 @@ it('a second signal to the primary cuts at once', async () => {
 
 it('SIGTERM to one worker drains it alone, and another takes its place; SIGINT it does not hear', async () => {
   const server = await world.start();
-  const fetches = [await begunFetch(world.connect(server)), await begunFetch(world.connect(server))];
+  const fetches = [await begunLarge(world.connect(server)), await begunLarge(world.connect(server))];
   const [first, second] = [server.workerPid(1), server.workerPid(2)];
   process.kill(second, 'SIGINT');
   process.kill(first, 'SIGTERM');
@@ -91,7 +83,7 @@ it('SIGTERM to one worker drains it alone, and another takes its place; SIGINT i
 
 it('a worker that dies while it drains makes the exit code 1', async () => {
   const server = await world.start('--drain-timeout=10m');
-  await begunFetch(world.connect(server));
+  await begunLarge(world.connect(server));
   server.signal('SIGTERM');
   await server.logged((line) => line.msg === 'draining');
   process.kill(server.workerPid(1), 'SIGKILL');
@@ -100,7 +92,7 @@ it('a worker that dies while it drains makes the exit code 1', async () => {
 
 it('a worker outlives a primary that was killed no longer than its calls do', async () => {
   const server = await world.start();
-  const { stream } = await begunFetch(world.connect(server));
+  const { stream } = await begunLarge(world.connect(server));
   const workers = [server.workerPid(1), server.workerPid(2)];
   await server.stop();
   expect(await sha256Of(stream)).toBe(large);
