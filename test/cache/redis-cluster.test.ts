@@ -14,8 +14,12 @@ const meta = { path: blobPath(digest), length: 42 };
 const eventually = (check: () => unknown) => vi.waitFor(check, { timeout: 15_000, interval: 20 });
 const outcome = (operation: Promise<unknown>) => operation.catch((error: unknown) => error);
 
-async function open(world: RedisCluster, timeoutMs: number): Promise<LayerInfoCache> {
-  const cache = await openCache(world.url, { timeoutMs, onUp: () => {}, onError: () => {} });
+async function open(
+  world: RedisCluster,
+  timeoutMs: number,
+  onUp: (up: boolean) => void = () => {},
+): Promise<LayerInfoCache> {
+  const cache = await openCache(world.url, { timeoutMs, onUp, onError: () => {} });
   onTestFinished(() => cache.close());
   return cache;
 }
@@ -102,12 +106,7 @@ describe('the contract', () => {
   it('rule 13: that is down when we start keeps nobody waiting, and is used once it is there', async () => {
     await Promise.all(world.servers.map((server) => server.kill()));
     const told: boolean[] = [];
-    const cache = await openCache(world.url, {
-      timeoutMs: 100,
-      onUp: (up) => told.push(up),
-      onError: () => {},
-    });
-    onTestFinished(() => cache.close());
+    const cache = await open(world, 100, (up) => told.push(up));
     expect(told).toEqual([false]);
     expect(await outcome(cache.lookup('repo', digest))).toMatchObject({ message: 'Redis failed' });
     // They know one another still.

@@ -10,8 +10,8 @@ import { TcpProxy } from '../parts/tcp-proxy.js';
 
 const eventually = (check: () => unknown) => vi.waitFor(check, { timeout: 15_000, interval: 20 });
 
-function open(url: string): Promise<LayerInfoCache> {
-  return openCache(url, { timeoutMs: 100, onUp: () => {}, onError: () => {} });
+function open(url: string, onUp: (up: boolean) => void = () => {}): Promise<LayerInfoCache> {
+  return openCache(url, { timeoutMs: 100, onUp, onError: () => {} });
 }
 
 describe('the contract', () => {
@@ -43,11 +43,7 @@ describe('the master', () => {
     const servers = [...world.sentinels, world.replica, world.master];
     await Promise.all(servers.map((server) => server.kill()));
     const told: boolean[] = [];
-    const cache = await openCache(world.url, {
-      timeoutMs: 100,
-      onUp: (up) => told.push(up),
-      onError: () => {},
-    });
+    const cache = await open(world.url, (up) => told.push(up));
     onTestFinished(() => cache.close());
     expect(told).toEqual([false]);
     expect(await cache.contains('repo', 'sha256:a').catch((error: unknown) => error)).toBeInstanceOf(

@@ -1,7 +1,8 @@
 /** What every driver of an object store makes of an object whose positions do not fit 32 bits. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { ProxiedObjectStore, rest, type StoreBehind } from '../parts/proxied-object-store.js';
+import { rest } from '../parts/blob-rest.js';
+import { ProxiedObjectStore, type StoreBehind } from '../parts/proxied-object-store.js';
 
 const live = new AbortController().signal;
 const path = '/docker/registry/v2/blob';

@@ -1,8 +1,9 @@
 /** What every driver of an object store does when the store, or the way to it, fails. */
 import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { rest } from '../parts/blob-rest.js';
 import type { SeenRequest } from '../parts/http-proxy.js';
-import { ProxiedObjectStore, readWhole, rest, type StoreBehind } from '../parts/proxied-object-store.js';
+import { ProxiedObjectStore, readWhole, type StoreBehind } from '../parts/proxied-object-store.js';
 
 const live = new AbortController().signal;
 const whole = { offset: 0, limit: 0 };

@@ -9,6 +9,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { BlobReader, OpenBlob, StorageDriver } from '../../src/storage/storage-driver.js';
+import { rest } from '../parts/blob-rest.js';
 
 /** A driver under test, and a way to put files where it reads. */
 export interface StorageUnderTest {
@@ -194,7 +195,7 @@ export function storageDriverSuite(name: string, factory: () => Promise<StorageU
         const blob = await open(path, { offset, limit });
         expect(blob.size).toBe(size);
         const end = limit === 0 ? size : Math.min(size, offset + limit);
-        const bytes = await readAll(blob.reader, 1000);
+        const bytes = await rest(blob.reader, 1000);
         expect(bytes.equals(content.subarray(Math.min(offset, size), end))).toBe(true);
       });
 
@@ -206,7 +207,7 @@ export function storageDriverSuite(name: string, factory: () => Promise<StorageU
             fc.integer({ min: 1, max: size }),
             async (offset, limit, piece) => {
               const blob = await open(path, { offset, limit });
-              const bytes = await readAll(blob.reader, Math.max(piece, 50));
+              const bytes = await rest(blob.reader, Math.max(piece, 50));
               const end = limit === 0 ? size : Math.min(size, offset + limit);
               expect(bytes.equals(content.subarray(Math.min(offset, size), end))).toBe(true);
               await blob.reader.close();
@@ -270,7 +271,7 @@ export function storageDriverSuite(name: string, factory: () => Promise<StorageU
           Array.from({ length: readers }, async (_, index) => {
             const offset = Math.floor((content.length / readers) * index);
             const blob = await open(path, { offset, limit: 1 << 20 });
-            const bytes = await readAll(blob.reader, 64 << 10);
+            const bytes = await rest(blob.reader, 64 << 10);
             expect(bytes.equals(content.subarray(offset, offset + (1 << 20)))).toBe(true);
           }),
         );
@@ -370,14 +371,14 @@ export function storageDriverSuite(name: string, factory: () => Promise<StorageU
         expect(after.version).not.toBe(before.version);
         expect(Buffer.from(await driver.readSmall(path, live)).toString()).toBe('two');
         const { reader } = await open(path);
-        expect((await readAll(reader, 10)).toString()).toBe('two');
+        expect((await rest(reader, 10)).toString()).toBe('two');
       });
 
       it('what was opened and left alone is unchanged', async () => {
         await storage.put(path, Buffer.from('still'));
         const { reader } = await open(path);
         expect(await reader.unchanged()).toBe(true);
-        await readAll(reader, 10);
+        await rest(reader, 10);
         expect(await reader.unchanged()).toBe(true);
       });
 
@@ -389,8 +390,8 @@ export function storageDriverSuite(name: string, factory: () => Promise<StorageU
         const count = await reader.read(first);
         await storage.put(path, Buffer.alloc(300_000, 2));
         try {
-          const rest = await readAll(reader, 50_000);
-          const bytes = Buffer.concat([first.subarray(0, count), rest]);
+          const remaining = await rest(reader, 50_000);
+          const bytes = Buffer.concat([first.subarray(0, count), remaining]);
           expect(bytes.equals(old)).toBe(true);
         } catch (error) {
           expect(error).toMatchObject({ name: 'BlobChangedError' });
@@ -419,14 +420,4 @@ export function storageDriverSuite(name: string, factory: () => Promise<StorageU
       await other.close();
     });
   });
-}
-
-async function readAll(reader: BlobReader, piece: number): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  for (;;) {
-    const into = Buffer.alloc(piece);
-    const count = await reader.read(into);
-    if (count === 0) return Buffer.concat(parts);
-    parts.push(into.subarray(0, count));
-  }
 }

@@ -2,7 +2,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { vi } from 'vitest';
 import { openStorage } from '../../src/storage/open.js';
-import type { BlobRange, BlobReader, StorageDriver } from '../../src/storage/storage-driver.js';
+import type { BlobRange, StorageDriver } from '../../src/storage/storage-driver.js';
+import { rest } from './blob-rest.js';
 import { HttpProxy } from './http-proxy.js';
 
 /** A store of any make, with an empty place of its own. */
@@ -71,17 +72,6 @@ export class ProxiedObjectStore {
   async stop(): Promise<void> {
     await this.proxy.stop();
     await this.store.stop();
-  }
-}
-
-/** What the reader still has, read in pieces. */
-export async function rest(reader: BlobReader, piece = 100_000): Promise<Buffer> {
-  const parts: Buffer[] = [];
-  for (;;) {
-    const into = Buffer.alloc(piece);
-    const count = await reader.read(into);
-    if (count === 0) return Buffer.concat(parts);
-    parts.push(into.subarray(0, count));
   }
 }
 

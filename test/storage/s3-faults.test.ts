@@ -3,7 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { hugeObjectSuite } from '../contract/huge-objects.js';
 import { objectStoreFaultSuite } from '../contract/object-store-faults.js';
-import { ProxiedObjectStore, readWhole, rest, type StoreBehind } from '../parts/proxied-object-store.js';
+import { rest } from '../parts/blob-rest.js';
+import { ProxiedObjectStore, readWhole, type StoreBehind } from '../parts/proxied-object-store.js';
 import { RadosGateway } from '../parts/rados-gateway.js';
 
 const live = new AbortController().signal;
