@@ -14,7 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { LayerInfoCache } from '../dist/cache/layer-info-cache.js';
-import { NearEntries } from '../dist/cache/near-entries.js';
+import { NearEntries } from '../dist/cache/near/near-entries.js';
 import { openCache } from '../dist/cache/open.js';
 import { digestOf } from '../dist/reference/digest.js';
 import { blobPath } from '../dist/reference/layout.js';

@@ -11,8 +11,8 @@
  *   write-back      src/layer/write-back.ts
  *   sightings       src/layer/sightings.ts: what max_age asks about
  *   calls           src/layer/cached-layer-service.ts, missing-layers.ts, layer-info-service.ts
- *   near cache      src/cache/near-cache.ts, near-entries.ts, reads-under-way.ts
- *   its channel     src/cache/tracking-connection.ts, invalidation-channel.ts
+ *   near cache      src/cache/near/near-cache.ts, near-entries.ts, reads-under-way.ts
+ *   its channel     src/cache/near/tracking-connection.ts, invalidation-channel.ts
  *
  * A replica is one event loop: what the code does between two awaits is one
  * atomic step here. Commands of a replica reach Redis in the order in which

@@ -1,7 +1,7 @@
 /** The process: what it is asked to do, how it ends. */
 import { readFileSync } from 'node:fs';
-import { parseCommandLine } from './command-line.js';
-import { type Config, ConfigError } from './config.js';
+import { parseCommandLine } from './cli/command-line.js';
+import { type Config, ConfigError } from './cli/options.js';
 
 /** Carries out the command line. The exit code is 0, 1 for what failed, 2 for what was asked wrongly. */
 export async function main(args: readonly string[]): Promise<void> {
@@ -11,7 +11,7 @@ export async function main(args: readonly string[]): Promise<void> {
     case 'serve':
       return serve(invocation.config, version);
     case 'health': {
-      const { askHealth } = await import('./health.js');
+      const { askHealth } = await import('./cli/health.js');
       const { ready, text } = await askHealth(invocation.admin);
       (ready ? process.stdout : process.stderr).write(`${text}\n`);
       process.exitCode = ready ? 0 : 1;
@@ -30,9 +30,9 @@ async function serve(config: Config, version: string): Promise<void> {
   }
   // Only here: a health probe runs every few seconds and needs none of it.
   const [{ startServer }, { StartError }, { beginLife }] = await Promise.all([
-    import('./server.js'),
-    import('./doors.js'),
-    import('./process-life.js'),
+    import('./server/server.js'),
+    import('./server/doors.js'),
+    import('./server/process-life.js'),
   ]);
   const { log, dropped, end } = await beginLife(config['log-level'], process.stdout.isTTY === true);
 

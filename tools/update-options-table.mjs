@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '..');
-const { optionsTable } = await import(join(root, 'dist', 'config.js'));
+const { optionsTable } = await import(join(root, 'dist', 'cli', 'options.js'));
 
 const readme = join(root, 'README.md');
 const text = readFileSync(readme, 'utf8');

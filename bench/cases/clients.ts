@@ -1,7 +1,7 @@
 /** One Fetch of 256 MiB at a time to real clients, by chunk size: the client's library is half of the figure. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { resolveOption } from '../../dist/config.js';
+import { resolveOption } from '../../dist/cli/options.js';
 import { type Bench, silent } from '../bench.ts';
 import { clientCore } from '../processes.ts';
 import { interleaved, type Subject, telemetryOf } from '../rounds.ts';

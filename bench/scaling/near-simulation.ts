@@ -3,9 +3,10 @@
  * front of a cache that knows every layer and counts what it is asked, on a
  * clock that the stream of requests moves. The seed gives the same stream again.
  */
-import type { InvalidationListener } from '../../src/cache/invalidation-listener.js';
+
 import { MemoryCache } from '../../src/cache/memory-cache.js';
-import { NearCache } from '../../src/cache/near-cache.js';
+import type { InvalidationListener } from '../../src/cache/near/invalidation-listener.js';
+import { NearCache } from '../../src/cache/near/near-cache.js';
 import type { Catalogue } from './zipf-layers.ts';
 
 export interface Load {

@@ -13,9 +13,9 @@ import { CacheUrlError } from './cache-url-error.js';
 import { GuardedCache } from './guarded-cache.js';
 import type { LayerInfoCache } from './layer-info-cache.js';
 import { defaultMaxEntries, MemoryCache } from './memory-cache.js';
-import type { NearOptions } from './near-cache.js';
-import { describeRedis, isRedisUrl, parseRedisUrl, type RedisUrl } from './redis-url.js';
-import { redisLogin, tlsMaterial } from './redis-user.js';
+import type { NearOptions } from './near/near-cache.js';
+import { describeRedis, isRedisUrl, parseRedisUrl, type RedisUrl } from './redis/url.js';
+import { redisLogin, tlsMaterial } from './redis/user.js';
 
 export { CacheUrlError };
 
@@ -42,18 +42,18 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
   const { place, near } = target;
   const who = { ...(await redisLogin(target.identity)), tls: await tlsMaterial(target.identity.tls) };
   // Loaded only when asked for: it is most of what a cache in memory would cost at start.
-  const { RedisCache } = await import('./redis-cache.js');
+  const { RedisCache } = await import('./redis/redis-cache.js');
   if (place.kind === 'cluster') {
     const [{ connectCluster }, { ClusterNodes }] = await Promise.all([
-      import('./redis-cluster.js'),
-      import('./cluster-nodes.js'),
+      import('./redis/cluster.js'),
+      import('./redis/cluster-nodes.js'),
     ]);
     const cluster = await connectCluster(place.nodes, who, options);
     // Its nodes fail apart: their deadlines and breakers are their own.
     return new GuardedCache(new RedisCache(cluster, new ClusterNodes(cluster, options)), options);
   }
   const [{ connectRedis, connectSentinel }, { BreakingCache }] = await Promise.all([
-    import('./redis-connection.js'),
+    import('./redis/connection.js'),
     import('./breaking-cache.js'),
   ]);
   const address = { ...place, ...who };
@@ -65,8 +65,8 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
   redis.on('ready', () => shared.lookNow());
   if (near === undefined || address.kind === 'sentinel') return shared;
   const [{ NearCache }, { InvalidationChannel }] = await Promise.all([
-    import('./near-cache.js'),
-    import('./invalidation-channel.js'),
+    import('./near/near-cache.js'),
+    import('./near/invalidation-channel.js'),
   ]);
   return new NearCache(
     shared,

@@ -1,6 +1,6 @@
 import { status } from '@grpc/grpc-js';
+import { AccessError } from '../auth/access.js';
 import { LayerError } from '../layer/errors.js';
-import { AccessError } from './access.js';
 import type { RunningCall } from './running-call.js';
 import type { RpcStatus } from './status.js';
 

@@ -1,7 +1,7 @@
 import type { Deadline, MetadataValue } from '@grpc/grpc-js';
+import type { Peer } from '../grpc/peers.js';
 import { type CallAbortedError, CallDeadlineError } from './call-aborts.js';
 import type { CallObserver } from './call-observer.js';
-import type { Peer } from './peers.js';
 import { RunningCall } from './running-call.js';
 
 /** What every kind of grpc-js server call has. */

@@ -1,20 +1,20 @@
 import { status } from '@grpc/grpc-js';
+import type { Authenticator } from '../auth/authenticator.js';
 import type { FetchRequest } from '../gen/layercache/v1/layer_cache.js';
+import type { BufferPool } from '../grpc/buffer-pool.js';
+import { BufferShares } from '../grpc/buffer-shares.js';
+import { LentBuffers } from '../grpc/lent-buffers.js';
+import { QuietCollection } from '../grpc/quiet-collection.js';
+import type { StallWatch } from '../grpc/stall-watch.js';
+import { cuttingCode, type StreamingCall } from '../grpc/streaming-call.js';
+import { WriteTurns } from '../grpc/write-turns.js';
 import type { Admission } from './admission.js';
-import type { Authenticator } from './authenticator.js';
-import type { BufferPool } from './buffer-pool.js';
-import { BufferShares } from './buffer-shares.js';
 import { ServerCutError } from './call-aborts.js';
 import { recordOf } from './call-record.js';
 import type { CallsInFlight } from './calls-in-flight.js';
 import { FetchStream } from './fetch-stream.js';
-import { LentBuffers } from './lent-buffers.js';
-import { QuietCollection } from './quiet-collection.js';
 import type { RunningCall } from './running-call.js';
-import type { StallWatch } from './stall-watch.js';
 import { overloaded, statusOf } from './status.js';
-import { cuttingCode, type StreamingCall } from './streaming-call.js';
-import { WriteTurns } from './write-turns.js';
 
 /** The most bytes of closed streams that a connection may still have to send. */
 const maxLentBytes = 64 << 20;

@@ -6,18 +6,18 @@
  * grows with the bytes sent, which keeps what many stalled clients hold small.
  */
 import { status } from '@grpc/grpc-js';
+import type { BufferPool } from '../grpc/buffer-pool.js';
+import type { BufferShares } from '../grpc/buffer-shares.js';
+import { frameChunk, frameHeader, type Header, headroom } from '../grpc/chunk-frame.js';
+import type { FrameSink } from '../grpc/frame-sink.js';
+import type { LentBuffers } from '../grpc/lent-buffers.js';
+import type { StallWatch, WatchedStream } from '../grpc/stall-watch.js';
+import { type StreamingCall, stallingCode } from '../grpc/streaming-call.js';
+import type { WriteTurns } from '../grpc/write-turns.js';
 import type { Layer, Redirect } from '../layer/layer-service.js';
-import type { BufferPool } from './buffer-pool.js';
-import type { BufferShares } from './buffer-shares.js';
 import { ClientStalledError } from './call-aborts.js';
-import { frameChunk, frameHeader, type Header, headroom } from './chunk-frame.js';
-import type { FrameSink } from './frame-sink.js';
-import type { LentBuffers } from './lent-buffers.js';
 import type { RunningCall } from './running-call.js';
-import type { StallWatch, WatchedStream } from './stall-watch.js';
-import { type StreamingCall, stallingCode } from './streaming-call.js';
 import { wireSource } from './wire-source.js';
-import type { WriteTurns } from './write-turns.js';
 
 /** A stream that has sent this many times its buffer's size gets one of twice that size. */
 const growthFactor = 4;

@@ -1,5 +1,6 @@
 /** The nine RPCs: each parses its request, calls one method and shapes the answer. */
 import type { UntypedHandleCall } from '@grpc/grpc-js';
+import type { Authenticator } from '../auth/authenticator.js';
 import {
   type AddRequest,
   type AddResponse,
@@ -19,13 +20,14 @@ import {
   type StatRequest,
   type StatResponse,
 } from '../gen/layercache/v1/layer_cache.js';
+import type { BufferPool } from '../grpc/buffer-pool.js';
+import type { StallWatch } from '../grpc/stall-watch.js';
+import type { StreamingCall } from '../grpc/streaming-call.js';
 import type { CachedLayerService } from '../layer/cached-layer-service.js';
 import type { LayerInfoService } from '../layer/layer-info-service.js';
 import type { Digest } from '../reference/digest.js';
 import type { RepositoryName } from '../reference/repository-name.js';
 import { type Admission, findMissingWeight } from './admission.js';
-import type { Authenticator } from './authenticator.js';
-import type { BufferPool } from './buffer-pool.js';
 import type { CallsInFlight } from './calls-in-flight.js';
 import { fetchCall } from './fetch-call.js';
 import type { FindMissingRead } from './find-missing-request.js';
@@ -39,8 +41,6 @@ import {
   parseRepository,
 } from './request.js';
 import type { RunningCall } from './running-call.js';
-import type { StallWatch } from './stall-watch.js';
-import type { StreamingCall } from './streaming-call.js';
 import { unaryCall } from './unary-call.js';
 import { wireSource } from './wire-source.js';
 

@@ -1,5 +1,5 @@
+import { type Grant, nothing, ScopeMissingError } from '../auth/access.js';
 import type { CallOptions } from '../layer/layer-service.js';
-import { type Grant, nothing, ScopeMissingError } from './access.js';
 import { type CallAbortedError, CallCancelledError, CallDeadlineError } from './call-aborts.js';
 import type { ObservedCall } from './call-observer.js';
 

@@ -8,26 +8,26 @@ import {
   type ServerOptions,
   type ServerWritableStream,
 } from '@grpc/grpc-js';
+import { AnyCaller, type Authenticator } from '../auth/authenticator.js';
 import { type FetchRequest, LayerCacheServiceService } from '../gen/layercache/v1/layer_cache.js';
+import { BufferPool } from '../grpc/buffer-pool.js';
+import { Health } from '../grpc/health.js';
+import { limitResets, takeStreams } from '../grpc/http2-server.js';
+import { Listeners } from '../grpc/listeners.js';
+import type { StreamingMethod, UnaryMethod } from '../grpc/plain-method.js';
+import { plainStreams } from '../grpc/plain-streams.js';
+import { addReflection } from '../grpc/reflection.js';
+import { StallWatch } from '../grpc/stall-watch.js';
+import { gated } from '../grpc/stream-gate.js';
+import { LibraryCall } from '../grpc/streaming-call.js';
+import { TlsHandshakes, type TlsIdentity } from '../grpc/tls-handshakes.js';
 import { Admission } from './admission.js';
-import { AnyCaller, type Authenticator } from './authenticator.js';
-import { BufferPool } from './buffer-pool.js';
 import { ServerCutError } from './call-aborts.js';
 import type { CallObserver, RefusalReason } from './call-observer.js';
 import { CallsInFlight } from './calls-in-flight.js';
 import { encodeExists } from './exists-answer.js';
 import { readFindMissing } from './find-missing-request.js';
 import { type Handlers, handlers, type LayerInfo, type Layers } from './handlers.js';
-import { Health } from './health.js';
-import { limitResets, takeStreams } from './http2-server.js';
-import { Listeners } from './listeners.js';
-import type { StreamingMethod, UnaryMethod } from './plain-method.js';
-import { plainStreams } from './plain-streams.js';
-import { addReflection } from './reflection.js';
-import { StallWatch } from './stall-watch.js';
-import { gated } from './stream-gate.js';
-import { LibraryCall } from './streaming-call.js';
-import { TlsHandshakes, type TlsIdentity } from './tls-handshakes.js';
 
 export interface RpcServerSettings {
   /** Rule 17: milliseconds without a completed write after which a stream is reset. */

@@ -5,11 +5,11 @@
  * own that tells nothing from inside.
  */
 import { Metadata, status } from '@grpc/grpc-js';
+import { AccessError, type AccessReason } from '../auth/access.js';
 import type { Any } from '../gen/google/protobuf/any.js';
 import { BadRequest, ErrorInfo, RetryInfo } from '../gen/google/rpc/error_details.js';
 import { Status } from '../gen/google/rpc/status.js';
 import { DigestFailedError, InvalidInputError, LayerError, type Reason } from '../layer/errors.js';
-import { AccessError, type AccessReason } from './access.js';
 
 /** A status as grpc-js sends it. */
 export interface RpcStatus {

@@ -1,6 +1,6 @@
 import { type handleUnaryCall, status } from '@grpc/grpc-js';
+import type { Authenticator } from '../auth/authenticator.js';
 import type { Admission } from './admission.js';
-import type { Authenticator } from './authenticator.js';
 import { recordOf } from './call-record.js';
 import type { CallsInFlight } from './calls-in-flight.js';
 import type { RunningCall } from './running-call.js';

@@ -41,7 +41,7 @@ export function describeStorage(url: string): string {
 
 async function openFiles(url: string, timeoutMs: number): Promise<StorageDriver> {
   const { root, allowEmpty } = parseFileUrl(url);
-  const { FileDriver } = await import('./file-driver.js');
+  const { FileDriver } = await import('./file/file-driver.js');
   return new FileDriver({ root, allowEmpty, timeoutMs });
 }
 
@@ -67,11 +67,11 @@ async function openDriver(scheme: string, url: string, timeoutMs: number): Promi
 
 async function openS3(url: string, timeoutMs: number): Promise<StorageDriver> {
   const { location, query } = split(url);
-  const { parseS3Url } = await import('./s3-url.js');
+  const { parseS3Url } = await import('./object/s3/url.js');
   const parsed = parseS3Url(location, query);
   const [{ S3Store }, { ObjectDriver }] = await Promise.all([
-    import('./s3-store.js'),
-    import('./object-driver.js'),
+    import('./object/s3/s3-store.js'),
+    import('./object/object-driver.js'),
   ]);
   const store = new S3Store(parsed);
   try {
@@ -87,12 +87,12 @@ async function openS3(url: string, timeoutMs: number): Promise<StorageDriver> {
 
 async function openAzure(url: string, timeoutMs: number): Promise<StorageDriver> {
   const { location, query } = split(url);
-  const { azureAccess, parseAzureUrl } = await import('./azure-url.js');
+  const { azureAccess, parseAzureUrl } = await import('./object/azure/url.js');
   const parsed = parseAzureUrl(location, query);
   const access = azureAccess(parsed, process.env);
   const [{ AzureStore }, { ObjectDriver }] = await Promise.all([
-    import('./azure-store.js'),
-    import('./object-driver.js'),
+    import('./object/azure/azure-store.js'),
+    import('./object/object-driver.js'),
   ]);
   return new ObjectDriver(new AzureStore(parsed, access), parsed.prefix, timeoutMs);
 }

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { Config } from '../config.js';
+import type { Config } from '../cli/options.js';
 import type { ReadinessState } from '../telemetry/readiness.js';
 import type { ProcessReport } from './messages.js';
 import { restartDelay } from './restart-delay.js';

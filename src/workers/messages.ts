@@ -1,5 +1,5 @@
 /** What the primary and its workers say to one another. */
-import type { Config } from '../config.js';
+import type { Config } from '../cli/options.js';
 import type { DebugVars } from '../telemetry/domain-observer.js';
 import type { FamilyReport } from '../telemetry/ledger-report.js';
 import type { ReadinessState } from '../telemetry/readiness.js';

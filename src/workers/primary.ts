@@ -4,11 +4,11 @@
  * nothing of cache or storage itself.
  */
 import { createServer } from 'node:net';
-import type { Config } from '../config.js';
-import { announce, bound, openAdminDoor, StartError } from '../doors.js';
-import { formatAddress } from '../option-values.js';
-import { beginLife, type ProcessLife } from '../process-life.js';
-import { listenAt } from '../rpc/listen.js';
+import { formatAddress } from '../cli/option-values.js';
+import type { Config } from '../cli/options.js';
+import { listenAt } from '../grpc/listen.js';
+import { announce, bound, openAdminDoor, StartError } from '../server/doors.js';
+import { beginLife, type ProcessLife } from '../server/process-life.js';
 import { Crew, CrewError } from './crew.js';
 import { Distribution } from './distribution.js';
 import { PrimaryNumbers } from './primary-numbers.js';

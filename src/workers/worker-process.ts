@@ -4,9 +4,9 @@
  * when the primary is gone, each time with a drain.
  */
 import type { Socket } from 'node:net';
-import type { App } from '../app.js';
-import { ConfigError } from '../config.js';
-import type { ProcessLife } from '../process-life.js';
+import { ConfigError } from '../cli/options.js';
+import type { App } from '../server/app.js';
+import type { ProcessLife } from '../server/process-life.js';
 import type { ProcessReport, StartMessage, ToPrimary, ToWorker } from './messages.js';
 
 class WorkerProcess {
@@ -54,8 +54,8 @@ class WorkerProcess {
   async #start({ config, version, worker }: StartMessage): Promise<void> {
     this.#started = true;
     const [{ openApp }, { beginLife }] = await Promise.all([
-      import('../app.js'),
-      import('../process-life.js'),
+      import('../server/app.js'),
+      import('../server/process-life.js'),
     ]);
     const life = await beginLife(config['log-level'], false, worker);
     const { log, dropped } = life;

@@ -2,7 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
-import type { Config } from '../config.js';
+import type { Config } from '../cli/options.js';
 import type { ReadinessState } from '../telemetry/readiness.js';
 import type { ProcessReport, ToPrimary, ToWorker } from './messages.js';
 import { WholeLines } from './whole-lines.js';

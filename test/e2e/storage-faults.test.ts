@@ -24,13 +24,13 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type FetchResponse, Source } from '../../src/gen/layercache/v1/layer_cache.js';
 import type { Digest } from '../../src/reference/digest.js';
 import { blobPath } from '../../src/reference/layout.js';
+import { HealthClient } from '../grpc/health-client.js';
 import { bytesOf, LayerClient } from '../parts/layer-client.js';
 import { LayercacheProcess, type RunOptions } from '../parts/layercache-process.js';
 import { openDescriptors } from '../parts/open-descriptors.js';
 import { parsePrometheus } from '../parts/prometheus-families.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
 import { TemporaryTree } from '../parts/temporary-tree.js';
-import { HealthClient } from '../rpc/health-client.js';
 
 const repository = repositoryNamed('library/app');
 const unavailable = { code: status.UNAVAILABLE };

@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { optionsTable } from '../../src/config.js';
+import { optionsTable } from '../../src/cli/options.js';
 import type { Digest } from '../../src/reference/digest.js';
 import { LayercacheProcess } from '../parts/layercache-process.js';
 import { pinnedNode } from '../parts/pinned-node.js';

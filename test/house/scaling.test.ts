@@ -6,7 +6,7 @@ import { runInNewContext } from 'node:vm';
 import { type ClientOptions, credentials } from '@grpc/grpc-js';
 import { expect, it, onTestFinished } from 'vitest';
 import { describeCache } from '../../src/cache/open.js';
-import { parseCommandLine } from '../../src/command-line.js';
+import { parseCommandLine } from '../../src/cli/command-line.js';
 import { LayerCacheServiceClient } from '../../src/gen/layercache/v1/layer_cache.js';
 import { describeStorage } from '../../src/storage/open.js';
 import type { LayercacheProcess } from '../parts/layercache-process.js';

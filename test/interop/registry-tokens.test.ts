@@ -2,7 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import { Metadata, status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { libtrustId } from '../../src/rpc/key-set.js';
+import { libtrustId } from '../../src/auth/key-set.js';
 import { CertificateAuthority, type IssuedCertificate } from '../parts/certificate-authority.js';
 import { DockerRegistry } from '../parts/docker-registry.js';
 import { LayerClient } from '../parts/layer-client.js';

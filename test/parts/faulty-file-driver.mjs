@@ -10,8 +10,8 @@
  *   remove  this file is deleted before the call is made
  */
 import { close, open, readFileSync, rmSync } from 'node:fs';
-import { FileDriver } from '../../dist/storage/file-driver.js';
-import { NodeFileSystem } from '../../dist/storage/file-system.js';
+import { FileDriver } from '../../dist/storage/file/file-driver.js';
+import { NodeFileSystem } from '../../dist/storage/file/file-system.js';
 
 export default function openDriver(parameters) {
   const files = new FaultyFileSystem(parameters.get('fault'));

@@ -1,4 +1,4 @@
-import { type FileStat, type FileSystem, NodeFileSystem } from '../../src/storage/file-system.js';
+import { type FileStat, type FileSystem, NodeFileSystem } from '../../src/storage/file/file-system.js';
 
 type Call = 'open' | 'openDirectory' | 'fstat' | 'stat' | 'read' | 'close' | 'realpath' | 'realPathOf';
 

@@ -11,11 +11,11 @@ import {
 } from 'node:http2';
 import { type AddressInfo, createServer, type Server as Listener } from 'node:net';
 import { Metadata, Server, ServerCredentials, type sendUnaryData, status } from '@grpc/grpc-js';
+import { type StreamTaker, takeStreams } from '../../src/grpc/http2-server.js';
+import type { UnaryCall, UnaryMethod } from '../../src/grpc/plain-method.js';
+import { plainStreams } from '../../src/grpc/plain-streams.js';
+import { StallWatch } from '../../src/grpc/stall-watch.js';
 import { Admission } from '../../src/rpc/admission.js';
-import { type StreamTaker, takeStreams } from '../../src/rpc/http2-server.js';
-import type { UnaryCall, UnaryMethod } from '../../src/rpc/plain-method.js';
-import { plainStreams } from '../../src/rpc/plain-streams.js';
-import { StallWatch } from '../../src/rpc/stall-watch.js';
 
 export const reversePath = '/test.Texts/Reverse';
 export const maxMessageLength = 100_000;

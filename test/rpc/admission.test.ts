@@ -5,6 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest';
 import { ExistsRequest, type ExistsResponse, FetchRequest } from '../../src/gen/layercache/v1/layer_cache.js';
 import { Admission, findMissingWeight } from '../../src/rpc/admission.js';
 import type { RefusalReason } from '../../src/rpc/call-observer.js';
+import { HealthClient } from '../grpc/health-client.js';
 import {
   callFrames,
   callHeaders,
@@ -17,7 +18,6 @@ import {
   types,
 } from '../parts/http2-frames.js';
 import { RawConnection } from '../parts/raw-connection.js';
-import { HealthClient } from './health-client.js';
 import { digest, repository, ScriptedLayer } from './scripted-layers.js';
 import {
   ask,

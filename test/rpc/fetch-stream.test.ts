@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { FetchRequest, type FetchResponse } from '../../src/gen/layercache/v1/layer_cache.js';
 import { DataLossError, StorageUnavailableError } from '../../src/layer/errors.js';
 import { CallCancelledError, CallDeadlineError, ClientStalledError } from '../../src/rpc/call-aborts.js';
-import { rawCall } from './http2-client.js';
+import { rawCall } from '../grpc/http2-client.js';
 import { ScriptedLayer } from './scripted-layers.js';
 import { detailsOf, failure, fetchAll, fetchRequest, startServer } from './started-server.js';
 

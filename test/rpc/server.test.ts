@@ -3,10 +3,10 @@ import { connect as connectSocket, createServer } from 'node:net';
 import { type Client, credentials, status } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { FetchResponse } from '../../src/gen/layercache/v1/layer_cache.js';
+import { ListenError } from '../../src/grpc/listen.js';
 import { ServerCutError } from '../../src/rpc/call-aborts.js';
-import { ListenError } from '../../src/rpc/listen.js';
 import { defaultRpcServerSettings, RpcServer } from '../../src/rpc/server.js';
-import { HealthClient } from './health-client.js';
+import { HealthClient } from '../grpc/health-client.js';
 import { digest, repository, ScriptedLayer } from './scripted-layers.js';
 import { ask, failure, fetchAll, fetchRequest, startServer } from './started-server.js';
 

@@ -1,5 +1,6 @@
 import { type ServiceError, status } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
+import { KeysUnavailableError, ScopeMissingError, TokenInvalidError } from '../../src/auth/access.js';
 import {
   CacheUnavailableError,
   DataLossError,
@@ -10,7 +11,6 @@ import {
   StorageUnavailableError,
   UnverifiedError,
 } from '../../src/layer/errors.js';
-import { KeysUnavailableError, ScopeMissingError, TokenInvalidError } from '../../src/rpc/access.js';
 import { digest, otherDigest, repository } from './scripted-layers.js';
 import { ask, detailsOf, failure, fetchAll, startServer } from './started-server.js';
 

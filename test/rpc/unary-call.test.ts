@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { ExistsRequest } from '../../src/gen/layercache/v1/layer_cache.js';
 import { StorageUnavailableError } from '../../src/layer/errors.js';
 import { CallCancelledError, CallDeadlineError } from '../../src/rpc/call-aborts.js';
-import { rawCall } from './http2-client.js';
+import { rawCall } from '../grpc/http2-client.js';
 import { digest, repository } from './scripted-layers.js';
 import { ask, failure, startServer } from './started-server.js';
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { FileDriver } from '../../src/storage/file-driver.js';
+import { FileDriver } from '../../src/storage/file/file-driver.js';
 import { GuardedDriver } from '../../src/storage/guarded-driver.js';
 import { openStorage } from '../../src/storage/open.js';
 import type { StorageDriver } from '../../src/storage/storage-driver.js';

@@ -1,10 +1,10 @@
 /** The whole server, its telemetry exported for real: what a collector sees of each call. */
 import { credentials, Metadata } from '@grpc/grpc-js';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { resolveConfig } from '../../src/config.js';
+import { resolveConfig } from '../../src/cli/options.js';
 import { LayerCacheServiceClient, RedirectPolicy } from '../../src/gen/layercache/v1/layer_cache.js';
 import type { Digest } from '../../src/reference/digest.js';
-import { type Server, startServer } from '../../src/server.js';
+import { type Server, startServer } from '../../src/server/server.js';
 import { LogLines } from '../parts/log-lines.js';
 import { OtlpCollector } from '../parts/otlp-collector.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';

@@ -6,7 +6,7 @@ import { type AddressInfo, createServer } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { resolveOption } from '../../src/config.js';
+import { resolveOption } from '../../src/cli/options.js';
 import { run } from '../parts/layercache-process.js';
 import { startServer } from '../parts/server-of-test.js';
 import { until, WorkersWorld } from '../parts/workers-world.js';

@@ -1,0 +1,50 @@
+import type { PeerCertificate } from 'node:tls';
+import type { ArrivedCall } from '../rpc/calls-in-flight.js';
+import { type Grant, TokenInvalidError } from './access.js';
+import type { AccessPolicy, SubjectName } from './access-policy.js';
+import type { Authenticator } from './authenticator.js';
+
+/** Identifies callers by the certificate of their connection, which TLS has verified. */
+export class CertificateAuthenticator implements Authenticator {
+  #policy: AccessPolicy;
+  #known = new WeakMap<PeerCertificate, Grant>();
+
+  constructor(policy: AccessPolicy) {
+    this.#policy = policy;
+  }
+
+  /** Another policy counts from now on, also for connections that stand. */
+  renew(policy: AccessPolicy): void {
+    this.#policy = policy;
+    this.#known = new WeakMap();
+  }
+
+  identify(call: ArrivedCall): Grant {
+    const certificate = call.getAuthContext().sslPeerCertificate;
+    if (certificate === undefined) throw new TokenInvalidError('a client certificate is needed');
+    let grant = this.#known.get(certificate);
+    if (grant === undefined) {
+      grant = this.#policy.grantOf(subjectNames(certificate.subjectaltname ?? ''));
+      this.#known.set(certificate, grant);
+    }
+    return grant;
+  }
+}
+
+// One of Node's, `KIND:value`; a value with a character that could deceive is a JSON string.
+const entry =
+  /(DNS|URI|IP Address|email):(?:("(?:[^"\\]|\\.)*")|([^",\s]*))(?:, |$)|([A-Za-z ]+):(?:"(?:[^"\\]|\\.)*"|[^",]*)(?:, |$)/y;
+
+/** A certificate's names; none, if one of them is written as nobody writes it. */
+export function subjectNames(subjectAltName: string): SubjectName[] {
+  const names: SubjectName[] = [];
+  entry.lastIndex = 0;
+  for (let at = 0; at < subjectAltName.length; at = entry.lastIndex) {
+    const match = entry.exec(subjectAltName);
+    if (match === null) return [];
+    const [, kind, quoted, plain] = match;
+    const value = quoted === undefined ? plain : String(JSON.parse(quoted));
+    if (kind !== undefined) names.push(`${kind === 'IP Address' ? 'IP' : kind}:${value}`);
+  }
+  return names;
+}

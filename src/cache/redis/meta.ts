@@ -1,0 +1,44 @@
+/**
+ * What a hash `blobs::<digest>` says of its blob. We keep `path` and `length`
+ * in it, as distribution v2.0 did; a registry since v2.1 keeps `digest`,
+ * `size` and `mediatype` beside them. Anyone may have written it: everything
+ * is read strictly.
+ */
+import { parseDigest } from '../../reference/digest.js';
+import { blobPath } from '../../reference/layout.js';
+import { isUsable, type LayerMeta } from '../layer-meta.js';
+
+/** The fields to ask for, in the order in which `readMeta` takes their values. */
+export const readFields = ['path', 'length', 'digest', 'size'] as const;
+
+/** Our fields: all that an eviction may take away. */
+export const ownFields = ['path', 'length'] as const;
+
+/** Our fields and the registry's: what a removal forgets. */
+export const allFields = ['path', 'length', 'digest', 'size', 'mediatype'] as const;
+
+/**
+ * Our fields where they are usable, else what the registry's say, so that a
+ * registry that fills this Redis has warmed us too; else our fields as they
+ * are, for the caller to judge.
+ */
+export function readMeta(digest: string, values: readonly (string | null)[]): LayerMeta | undefined {
+  const [path, lengthText, named, sizeText] = values;
+  const length = parseLength(lengthText);
+  const own = path && length !== undefined ? { path, length } : undefined;
+  const parsed = parseDigest(digest);
+  if (parsed === undefined) return own;
+  if (own !== undefined && isUsable(parsed, own)) return own;
+  // A descriptor that names another digest tells the size of other content.
+  if (typeof named === 'string' && named !== digest) return own;
+  const size = parseLength(sizeText);
+  return size === undefined ? own : { path: blobPath(parsed), length: size };
+}
+
+const wholeNumber = /^(?:0|[1-9]\d{0,15})$/;
+
+function parseLength(text: string | null | undefined): number | undefined {
+  if (typeof text !== 'string' || !wholeNumber.test(text)) return undefined;
+  const length = Number(text);
+  return Number.isSafeInteger(length) ? length : undefined;
+}

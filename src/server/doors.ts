@@ -1,0 +1,60 @@
+/** Where the server is reached: opened, or one line why not, and told to the operator. */
+import type { Logger } from 'pino';
+import { type AdminParts, AdminServer } from '../admin/admin-server.js';
+import { type Address, formatAddress, isLoopback } from '../cli/option-values.js';
+import type { Config } from '../cli/options.js';
+
+/** The server cannot start here; the message is one line for the operator. */
+export class StartError extends Error {
+  override readonly name = 'StartError';
+}
+
+/** The address with the port that was bound. Rejects with a `StartError`. */
+export async function bound(address: Address, listening: Promise<number>): Promise<string> {
+  try {
+    return formatAddress({ host: address.host, port: await listening });
+  } catch (error) {
+    if (!(error instanceof Error)) throw error;
+    const inUse = 'code' in error && error.code === 'EADDRINUSE';
+    const reason = inUse
+      ? `cannot listen on ${formatAddress(address)}: the address is in use`
+      : error.message;
+    throw new StartError(reason, { cause: error });
+  }
+}
+
+/** The HTTP side door. */
+export interface AdminDoor {
+  /** `undefined` when it is off. */
+  readonly address: string | undefined;
+  close(): Promise<void>;
+}
+
+/** Opens the side door where the options want it. Rejects with a `StartError`. */
+export async function openAdminDoor({ admin }: Config, parts: AdminParts): Promise<AdminDoor> {
+  if (admin === undefined) return { address: undefined, close: async () => {} };
+  const server = new AdminServer(parts);
+  const address = await bound(admin, server.listen(admin.host, admin.port));
+  return { address, close: () => server.close() };
+}
+
+/** What the start-up line says beside the version. */
+export interface Announcement {
+  readonly listen: string;
+  readonly admin: string | undefined;
+  readonly cache: string;
+  readonly storage: string;
+  /** Where there are several. */
+  readonly workers?: number;
+}
+
+/** Says once where the server is reached, and what strangers may do there. */
+export function announce(config: Config, log: Logger, version: string, announcement: Announcement): void {
+  if (config['tls-cert'] === undefined && !isLoopback(config.listen.host)) {
+    log.warn(
+      { listen: config.listen.host },
+      'gRPC is served in plain text beyond this machine: whoever is on the way reads and alters it, and anybody who reaches it may ask about every repository; --tls-cert and --tls-key encrypt it, --tls-client-ca and --auth admit only known clients',
+    );
+  }
+  log.info(announcement, `layercache ${version} is listening`);
+}

@@ -1,0 +1,121 @@
+import type { Pending } from '../deadlines.js';
+import { type BlobRange, type BlobReader, StorageError } from '../storage-driver.js';
+import type { FileStat, FileSystem } from './file-system.js';
+import { failed } from './root.js';
+import type { ThreadGate } from './thread-gate.js';
+
+/** Reads a range of an open file, by position, straight into the caller's buffer. */
+export class FileBlobReader implements BlobReader {
+  readonly #fd: number;
+  readonly #stat: FileStat;
+  readonly #fileSystem: FileSystem;
+  readonly #gate: ThreadGate;
+  readonly #signal: AbortSignal;
+  readonly #onClosed: (reader: FileBlobReader) => void;
+  #position: number;
+  readonly #end: number;
+  #pending: Pick<Pending<never>, 'giveUp'> | undefined;
+  /** A thread uses the descriptor; it may outlast the caller's wait. */
+  #inThread = false;
+  /** The time of a call was up and its thread had not come back. */
+  #isHung = false;
+  #onIdle: (() => void) | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(
+    file: { readonly fd: number; readonly stat: FileStat },
+    range: BlobRange,
+    signal: AbortSignal,
+    fileSystem: FileSystem,
+    gate: ThreadGate,
+    onClosed: (reader: FileBlobReader) => void,
+  ) {
+    const size = Number(file.stat.size);
+    this.#fd = file.fd;
+    this.#stat = file.stat;
+    this.#fileSystem = fileSystem;
+    this.#gate = gate;
+    this.#signal = signal;
+    this.#onClosed = onClosed;
+    this.#position = Math.min(range.offset, size);
+    this.#end = range.limit === 0 ? size : Math.min(size, this.#position + range.limit);
+    // One listener for the reader's life, not one per read.
+    signal.addEventListener('abort', this);
+  }
+
+  async read(into: Uint8Array): Promise<number> {
+    this.#assertUsable();
+    if (into.byteLength === 0) throw new RangeError('a read needs a buffer of at least one byte');
+    const length = Math.min(into.byteLength, this.#end - this.#position);
+    if (length === 0) return 0;
+    const count = await this.#run(() => this.#fileSystem.read(this.#fd, into, length, this.#position));
+    this.#position += count;
+    return count;
+  }
+
+  async unchanged(): Promise<boolean> {
+    this.#assertUsable();
+    const now = await this.#run(() => this.#fileSystem.fstat(this.#fd));
+    // Not ctime: it changes when the file is unlinked, and the bytes do not.
+    return now.size === this.#stat.size && now.mtimeNs === this.#stat.mtimeNs;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  /** The signal's event. */
+  handleEvent(): void {
+    this.#pending?.giveUp(this.#signal.reason);
+  }
+
+  #assertUsable(): void {
+    if (this.#closing !== undefined) throw new StorageError('the reader is closed');
+    this.#signal.throwIfAborted();
+    if (this.#pending !== undefined || this.#inThread) throw new StorageError('a read is still under way');
+  }
+
+  async #run<T>(call: () => Promise<T>): Promise<T> {
+    const work = async (): Promise<T> => {
+      this.#inThread = true;
+      try {
+        return await call();
+      } finally {
+        this.#inThread = false;
+        this.#onIdle?.();
+      }
+    };
+    const pending = this.#gate.begin(work, undefined, undefined);
+    this.#pending = pending;
+    try {
+      return await pending.promise;
+    } catch (error) {
+      if (this.#signal.aborted) throw this.#signal.reason;
+      this.#isHung = this.#inThread;
+      throw failed('reading failed', error);
+    } finally {
+      this.#pending = undefined;
+    }
+  }
+
+  async #close(): Promise<void> {
+    this.#signal.removeEventListener('abort', this);
+    this.#pending?.giveUp(new StorageError('the reader was closed'));
+    // The number of a closed descriptor may name another file at once: no
+    // thread may still be using it.
+    const released = this.#release();
+    // Whoever closes after a hung call has waited long enough.
+    if (!this.#isHung) await this.#gate.ended(released);
+  }
+
+  async #release(): Promise<void> {
+    if (this.#inThread) {
+      await new Promise<void>((resolve) => {
+        this.#onIdle = resolve;
+      });
+    }
+    await this.#gate.release(() => this.#fileSystem.close(this.#fd));
+    this.#onClosed(this);
+  }
+}

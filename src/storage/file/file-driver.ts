@@ -1,0 +1,167 @@
+/**
+ * A registry's tree in a directory of this machine.
+ *
+ * Whatever is not a regular file (a directory, a FIFO, a socket, a device) is
+ * absence. Symlinks are followed while they stay inside the root; the root
+ * itself may be one.
+ */
+
+import {
+  assertValidPath,
+  assertValidRange,
+  type BlobRange,
+  type BlobStat,
+  FileTooLongError,
+  maxSmallFile,
+  type OpenBlob,
+  PathNotFoundError,
+  type StorageDriver,
+  StorageError,
+} from '../storage-driver.js';
+import { FileBlobReader } from './blob-reader.js';
+import { type FileStat, type FileSystem, NodeFileSystem } from './file-system.js';
+import { FileRoot, failed, meansAbsent } from './root.js';
+import { ThreadGate, type Wanted } from './thread-gate.js';
+
+export interface FileDriverOptions {
+  /** Absolute path of the directory. */
+  readonly root: string;
+  /** Milliseconds that one operation may take, waiting for a thread included. */
+  readonly timeoutMs: number;
+  /** Whether a directory without a registry's tree is a registry nobody has pushed to yet. */
+  readonly allowEmpty: boolean;
+}
+
+interface OpenFile {
+  readonly fd: number;
+  readonly stat: FileStat;
+}
+
+export class FileDriver implements StorageDriver {
+  readonly name = 'file';
+  readonly #fileSystem: FileSystem;
+  readonly #root: FileRoot;
+  readonly #gate: ThreadGate;
+  readonly #readers = new Set<FileBlobReader>();
+
+  constructor(options: FileDriverOptions, fileSystem: FileSystem = new NodeFileSystem()) {
+    this.#fileSystem = fileSystem;
+    this.#root = new FileRoot(options.root, options.allowEmpty, fileSystem);
+    this.#gate = new ThreadGate(options.timeoutMs);
+  }
+
+  async open(path: string, range: BlobRange, signal: AbortSignal): Promise<OpenBlob> {
+    assertValidPath(path);
+    assertValidRange(range);
+    const file = await this.#gate.run(
+      (wanted) => this.#openFile(path, wanted),
+      signal,
+      (late) => this.#fileSystem.close(late.fd),
+    );
+    const reader = new FileBlobReader(file, range, signal, this.#fileSystem, this.#gate, this.#forget);
+    this.#readers.add(reader);
+    return { ...blobStatOf(file.stat), reader };
+  }
+
+  async stat(path: string, signal: AbortSignal): Promise<BlobStat> {
+    assertValidPath(path);
+    return this.#gate.run((wanted) => this.#stat(path, wanted), signal, undefined);
+  }
+
+  async readSmall(path: string, signal: AbortSignal): Promise<Uint8Array> {
+    assertValidPath(path);
+    return this.#gate.run((wanted) => this.#readSmall(path, wanted), signal, undefined);
+  }
+
+  async check(signal: AbortSignal): Promise<void> {
+    await this.#gate.run(() => this.#root.check(), signal, undefined);
+  }
+
+  async redirectUrl(path: string): Promise<string | undefined> {
+    assertValidPath(path);
+    return undefined;
+  }
+
+  async close(): Promise<void> {
+    this.#gate.close();
+    await Promise.all(Array.from(this.#readers, (reader) => reader.close()));
+  }
+
+  readonly #forget = (reader: FileBlobReader): void => {
+    this.#readers.delete(reader);
+  };
+
+  async #stat(path: string, wanted: Wanted): Promise<BlobStat> {
+    let isAbsent = false;
+    try {
+      const stat = await this.#fileSystem.stat(this.#root.path + path);
+      if (stat.isFile() && this.#root.isRemembered(path, stat)) return blobStatOf(stat);
+    } catch (error) {
+      if (!meansAbsent(error)) throw failed('asking for the size failed', error);
+      isAbsent = true;
+    }
+    const file = await (isAbsent ? this.#openAgain(path, wanted) : this.#openFile(path, wanted));
+    await this.#fileSystem.close(file.fd);
+    return blobStatOf(file.stat);
+  }
+
+  async #readSmall(path: string, wanted: Wanted): Promise<Uint8Array> {
+    const { fd, stat } = await this.#openFile(path, wanted);
+    try {
+      const size = Number(stat.size);
+      if (size > maxSmallFile) throw new FileTooLongError();
+      // One byte more than there should be tells a file that grew.
+      const content = Buffer.allocUnsafe(size + 1);
+      const count = await this.#fileSystem.read(fd, content, content.length, 0);
+      if (count > size) throw new StorageError('the file grew while it was read');
+      return content.subarray(0, count);
+    } catch (error) {
+      throw failed('reading failed', error);
+    } finally {
+      await this.#fileSystem.close(fd);
+    }
+  }
+
+  async #openFile(path: string, wanted: Wanted): Promise<OpenFile> {
+    return (await this.#tryOpen(this.#root.path, path)) ?? (await this.#openAgain(path, wanted));
+  }
+
+  /** After nothing was found: finds it after all, or is certain. */
+  async #openAgain(path: string, wanted: Wanted): Promise<OpenFile> {
+    const certain = await this.#root.lookAgain((base) => {
+      if (wanted.settled) throw new StorageError('nobody waits for the file any more');
+      return this.#tryOpen(base, path);
+    });
+    if (certain === undefined) throw new PathNotFoundError(path);
+    return certain;
+  }
+
+  /** The file at the path below `base`, `undefined` when there is none. */
+  async #tryOpen(base: string, path: string): Promise<OpenFile | undefined> {
+    const full = base + path;
+    let fd: number;
+    try {
+      fd = await this.#fileSystem.open(full);
+    } catch (error) {
+      if (meansAbsent(error)) return undefined;
+      throw failed('opening failed', error);
+    }
+    let isKept = false;
+    try {
+      const stat = await this.#fileSystem.fstat(fd);
+      if (!stat.isFile()) return undefined;
+      if (stat.size > Number.MAX_SAFE_INTEGER) throw new StorageError('the file is longer than 2^53−1 bytes');
+      await this.#root.assertInside(path, stat, fd, full);
+      isKept = true;
+      return { fd, stat };
+    } catch (error) {
+      throw failed('opening failed', error);
+    } finally {
+      if (!isKept) await this.#fileSystem.close(fd);
+    }
+  }
+}
+
+function blobStatOf(stat: FileStat): BlobStat {
+  return { size: Number(stat.size), version: `${stat.ino}-${stat.mtimeNs}-${stat.ctimeNs}` };
+}

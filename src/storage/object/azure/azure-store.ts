@@ -1,0 +1,215 @@
+/**
+ * Azure's blob storage. It needs to read blobs and to list the container, and
+ * nothing else.
+ */
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import { Readable } from 'node:stream';
+import {
+  AnonymousCredential,
+  BlobSASPermissions,
+  ContainerClient,
+  generateBlobSASQueryParameters,
+  newPipeline,
+  type Pipeline,
+  type RequestPolicyFactory,
+  StorageRetryPolicyType,
+  StorageSharedKeyCredential,
+} from '@azure/storage-blob';
+import { type BlobStat, StorageError } from '../../storage-driver.js';
+import { bodyOf } from '../body.js';
+import {
+  ObjectAbsentError,
+  type ObjectBody,
+  ObjectChangedError,
+  type ObjectRange,
+  type ObjectStore,
+  RangeBeyondEndError,
+} from '../object-store.js';
+import { attempts, bodyBuffer, lookupConnections } from '../url.js';
+import type { AzureAccess, AzureLocation } from './url.js';
+
+/** Milliseconds before a refused question is asked again: the first time, and at most. */
+const firstPause = 100;
+const longestPause = 1000;
+
+/** How much earlier than now a signature begins: clocks differ. */
+const clockSkewMs = 60_000;
+
+type Credential = StorageSharedKeyCredential | AnonymousCredential;
+
+export class AzureStore implements ObjectStore {
+  readonly name = 'azblob';
+  readonly place: string;
+  readonly #container: string;
+  readonly #agents: readonly (HttpAgent | HttpsAgent)[];
+  readonly #bodies: ContainerClient;
+  readonly #lookups: ContainerClient;
+  readonly #key: StorageSharedKeyCredential | undefined;
+  /** Where clients reach the container. */
+  readonly #outside: string;
+
+  constructor(location: AzureLocation, access: AzureAccess) {
+    const { account, container, connections, redirectEndpoint } = location;
+    const { key, signature, endpoint } = access;
+    this.#container = container;
+    this.place = `the container ${container}`;
+    this.#key = key === undefined ? undefined : new StorageSharedKeyCredential(account, key);
+    this.#outside = `${redirectEndpoint ?? endpoint}/${container}`;
+    const url = `${endpoint}/${container}${signature === undefined ? '' : `?${signature}`}`;
+    const isSecure = endpoint.startsWith('https:');
+    const agents = [connections, lookupConnections].map((most) => agentOf(isSecure, most));
+    const [bodies, lookups] = agents.map(
+      (agent) => new ContainerClient(url, pipelineOf(this.#key ?? new AnonymousCredential(), agent)),
+    );
+    if (bodies === undefined || lookups === undefined) throw new TypeError('two clients were made');
+    this.#agents = agents;
+    this.#bodies = bodies;
+    this.#lookups = lookups;
+  }
+
+  async get(
+    key: string,
+    { first, last }: ObjectRange,
+    version: string | undefined,
+    signal: AbortSignal,
+  ): Promise<ObjectBody> {
+    const count = last === undefined ? undefined : last - first + 1;
+    return this.#download(this.#bodies, key, { first, count, version }, signal);
+  }
+
+  async getSmall(key: string, signal: AbortSignal): Promise<ObjectBody> {
+    return this.#download(this.#lookups, key, { first: 0, count: undefined, version: undefined }, signal);
+  }
+
+  async head(key: string, signal: AbortSignal): Promise<BlobStat> {
+    try {
+      const { contentLength: size, etag: version } = await this.#lookups
+        .getBlobClient(key)
+        .getProperties({ abortSignal: signal });
+      if (size === undefined || version === undefined)
+        throw new StorageError('the object store told no length or no ETag');
+      return { size, version };
+    } catch (error) {
+      throw this.#refused('HEAD', error);
+    }
+  }
+
+  async assertThere(signal: AbortSignal): Promise<void> {
+    // A signature for one container may list it, and may not ask about it.
+    await this.holdsAny('', signal);
+  }
+
+  async assertGranted(signal: AbortSignal): Promise<void> {
+    await this.assertThere(signal);
+  }
+
+  async holdsAny(prefix: string, signal: AbortSignal): Promise<boolean> {
+    try {
+      const pages = this.#lookups.listBlobsFlat({ prefix, abortSignal: signal }).byPage({ maxPageSize: 1 });
+      for await (const { segment } of pages) if (segment.blobItems.length > 0) return true;
+      return false;
+    } catch (error) {
+      throw this.#refused('LIST', error);
+    }
+  }
+
+  async signedUrl(key: string, seconds: number): Promise<string | undefined> {
+    // A signature that we were given is for us.
+    if (this.#key === undefined) return undefined;
+    const now = Date.now();
+    const parameters = generateBlobSASQueryParameters(
+      {
+        containerName: this.#container,
+        blobName: key,
+        permissions: BlobSASPermissions.parse('r'),
+        startsOn: new Date(now - clockSkewMs),
+        expiresOn: new Date(now + seconds * 1000),
+      },
+      this.#key,
+    );
+    return `${this.#outside}/${key.split('/').map(encodeURIComponent).join('/')}?${parameters}`;
+  }
+
+  close(): void {
+    for (const agent of this.#agents) agent.destroy();
+  }
+
+  async #download(
+    client: ContainerClient,
+    key: string,
+    { first, count, version }: { first: number; count: number | undefined; version: string | undefined },
+    signal: AbortSignal,
+  ): Promise<ObjectBody> {
+    try {
+      const { readableStreamBody, contentLength, contentRange, etag } = await client
+        .getBlobClient(key)
+        .download(first, count, {
+          abortSignal: signal,
+          // A body that breaks is the reader's to resume, who knows for how long.
+          maxRetryRequests: 0,
+          ...(version !== undefined && { conditions: { ifMatch: version } }),
+        });
+      if (!(readableStreamBody instanceof Readable))
+        throw new StorageError('the object store answered no body');
+      return bodyOf(readableStreamBody, { first, length: contentLength, range: contentRange, version: etag });
+    } catch (error) {
+      throw this.#refused('GET', error);
+    }
+  }
+
+  /** What the store or the way to it said, in the words of `ObjectStore`. */
+  #refused(what: string, error: unknown): Error {
+    if (error instanceof StorageError) return error;
+    const { status, code } = refusalOf(error);
+    if (code === 'BlobNotFound') return new ObjectAbsentError();
+    if (code === 'ContainerNotFound') return new StorageError(`${this.place} does not exist`);
+    if (status === 412) return new ObjectChangedError();
+    if (status === 416) return new RangeBeyondEndError();
+    const denied =
+      status === 403 ? ': the credentials must be for reading blobs and listing the container' : '';
+    return new StorageError(
+      `${this.place} failed a ${what}: ${status === undefined ? code : `${status} ${code}`}${denied}`,
+    );
+  }
+}
+
+/** What can be said of an error without its request, whose URL and headers hold what was signed. */
+function refusalOf(error: unknown): { readonly status: number | undefined; readonly code: string } {
+  if (!(error instanceof Error)) return { status: undefined, code: 'unknown error' };
+  const { statusCode, code, details } = error as Error & {
+    readonly statusCode?: number;
+    readonly code?: unknown;
+    readonly details?: { readonly errorCode?: unknown };
+  };
+  // A HEAD has no body: its code is in a header.
+  const told = [code, details?.errorCode].find((one) => typeof one === 'string');
+  return { status: statusCode, code: typeof told === 'string' ? told : error.name };
+}
+
+function agentOf(isSecure: boolean, maxSockets: number): HttpAgent | HttpsAgent {
+  const options = { keepAlive: true, maxSockets, highWaterMark: bodyBuffer };
+  return isSecure ? new HttpsAgent(options) : new HttpAgent(options);
+}
+
+function pipelineOf(credential: Credential, agent: HttpAgent | HttpsAgent): Pipeline {
+  const pipeline = newPipeline(credential, {
+    // Of time there is the operation's own deadline, which counts waiting for a connection too.
+    retryOptions: {
+      retryPolicyType: StorageRetryPolicyType.EXPONENTIAL,
+      maxTries: attempts,
+      retryDelayInMs: firstPause,
+      maxRetryDelayInMs: longestPause,
+    },
+  });
+  const overAgent: RequestPolicyFactory = {
+    create: (next) => ({
+      sendRequest: (request) => {
+        request.agent = agent;
+        return next.sendRequest(request);
+      },
+    }),
+  };
+  pipeline.factories.push(overAgent);
+  return pipeline;
+}

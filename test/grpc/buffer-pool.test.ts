@@ -1,0 +1,68 @@
+import { expect, it, vi } from 'vitest';
+import { BufferPool } from '../../src/grpc/buffer-pool.js';
+import { headroom } from '../../src/grpc/chunk-frame.js';
+
+const kib = 1 << 10;
+
+it('gives room for what was asked for, in doubling sizes', () => {
+  const pool = new BufferPool(1 << 20);
+  expect(pool.take(1)).toHaveLength(headroom + 64 * kib);
+  expect(pool.take(64 * kib)).toHaveLength(headroom + 64 * kib);
+  expect(pool.take(64 * kib + 1)).toHaveLength(headroom + 128 * kib);
+  expect(pool.take(100_000)).toHaveLength(headroom + 128 * kib);
+  expect(pool.take(2 << 20)).toHaveLength(headroom + (2 << 20));
+});
+
+it('gives a returned buffer out again, to one taker at a time', () => {
+  const pool = new BufferPool(1 << 20);
+  const buffer = pool.take(1);
+  pool.give(buffer);
+  expect(pool.idleBytes).toBe(buffer.length);
+  expect(pool.take(1)).toBe(buffer);
+  expect(pool.idleBytes).toBe(0);
+  expect(pool.take(1)).not.toBe(buffer);
+});
+
+it('keeps no more than its bound', () => {
+  const pool = new BufferPool(200 * kib);
+  const buffers = Array.from({ length: 10 }, () => pool.take(1));
+  for (const buffer of buffers) pool.give(buffer);
+  expect(pool.idleBytes).toBeLessThanOrEqual(200 * kib);
+  expect(pool.idleBytes).toBe(3 * (headroom + 64 * kib));
+});
+
+it('lets go of what was not needed for a while, and of its memory at once', () => {
+  vi.useFakeTimers();
+  try {
+    const pool = new BufferPool(1 << 20);
+    const buffers = Array.from({ length: 3 }, () => pool.take(1));
+    for (const buffer of buffers) pool.give(buffer);
+    vi.advanceTimersByTime(5_000);
+    expect(pool.idleBytes).toBe(3 * (headroom + 64 * kib));
+    // One at a time is in use, so one of the three is needed.
+    for (let i = 0; i < 4; i++) {
+      const used = pool.take(1);
+      vi.advanceTimersByTime(1_000);
+      pool.give(used);
+    }
+    vi.advanceTimersByTime(1_000);
+    expect(pool.idleBytes).toBe(headroom + 64 * kib);
+    expect(buffers.map(({ length }) => length).toSorted((a, b) => a - b)).toEqual([
+      0,
+      0,
+      headroom + 64 * kib,
+    ]);
+    vi.advanceTimersByTime(10_000);
+    expect(pool.idleBytes).toBe(0);
+    expect(vi.getTimerCount()).toBe(0);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+it('has no timer that keeps the process alive', () => {
+  const pool = new BufferPool(1 << 20);
+  const before = process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  pool.give(pool.take(1));
+  expect(process.getActiveResourcesInfo().filter((name) => name === 'Timeout')).toHaveLength(before);
+});

@@ -1,0 +1,28 @@
+import { describe, expect, it } from 'vitest';
+import { BufferShares } from '../../src/grpc/buffer-shares.js';
+
+const kib = 1 << 10;
+const mib = 1 << 20;
+
+describe('the shares of the streams’ buffers', () => {
+  const sharesOf = (streams: number): BufferShares => new BufferShares(24 * mib, () => streams);
+
+  it.each([
+    [0, 24 * mib],
+    [1, 24 * mib],
+    [24, mib],
+    [96, 256 * kib],
+    [384, 64 * kib],
+    [10_000, 64 * kib],
+  ])('of %i streams one buffer may grow to %i bytes', (streams, largest) => {
+    expect(sharesOf(streams).largest).toBe(largest);
+  });
+
+  it('grow as streams end', () => {
+    let streams = 256;
+    const shares = new BufferShares(24 * mib, () => streams);
+    expect(shares.largest).toBe(96 * kib);
+    streams -= 232;
+    expect(shares.largest).toBe(mib);
+  });
+});
