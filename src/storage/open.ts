@@ -12,7 +12,8 @@ export interface StorageOptions {
 /**
  * Opens the storage that the URL names:
  *
- * - `file:///absolute/path`, with `?new=true` for a registry nobody has pushed to yet;
+ * - `file:///absolute/path`: `?new=true` for a registry nobody has pushed to yet, `?also=/path`
+ *   (repeatable) for a directory outside that symlinks may lead into;
  * - `s3://bucket/prefix?…` (see `s3-url.ts`);
  * - `azblob://account/container/prefix?…` (see `azure-url.ts`);
  * - `module:./driver.js?…`, a driver of the user's own (see `module-driver.ts`).
@@ -40,9 +41,8 @@ export function describeStorage(url: string): string {
 }
 
 async function openFiles(url: string, timeoutMs: number): Promise<StorageDriver> {
-  const { root, allowEmpty } = parseFileUrl(url);
   const { FileDriver } = await import('./file/file-driver.js');
-  return new FileDriver({ root, allowEmpty, timeoutMs });
+  return new FileDriver({ ...parseFileUrl(url), timeoutMs });
 }
 
 async function openDriver(scheme: string, url: string, timeoutMs: number): Promise<StorageDriver> {
@@ -97,7 +97,7 @@ async function openAzure(url: string, timeoutMs: number): Promise<StorageDriver>
   return new ObjectDriver(new AzureStore(parsed, access), parsed.prefix, timeoutMs);
 }
 
-function parseFileUrl(url: string): { root: string; allowEmpty: boolean } {
+function parseFileUrl(url: string): { root: string; also: string[]; allowEmpty: boolean } {
   const { location, query } = split(url);
   if (!/^file:\/\/\//i.test(location) || location.includes('#'))
     throw new StorageUrlError('a file storage is written file:///absolute/path, without host or fragment');
@@ -108,17 +108,18 @@ function parseFileUrl(url: string): { root: string; allowEmpty: boolean } {
     throw new StorageUrlError('the path of the file storage is not well encoded', { cause: error });
   }
   if (root.includes('\0')) throw new StorageUrlError('the path of the file storage contains a NUL');
-  return { root: root.length > 1 ? root.replace(/\/+$/, '') || '/' : root, allowEmpty: parseNew(query) };
-}
-
-function parseNew(query: string): boolean {
   const parameters = new URLSearchParams(query);
   for (const name of parameters.keys())
-    if (name !== 'new') throw new StorageUrlError(`a file storage has no parameter ${JSON.stringify(name)}`);
-  const values = parameters.getAll('new');
-  if (values.length > 1 || !['true', 'false', undefined].includes(values[0]))
+    if (name !== 'new' && name !== 'also')
+      throw new StorageUrlError(`a file storage has no parameter ${JSON.stringify(name)}`);
+  const [isNew, ...more] = parameters.getAll('new');
+  if (more.length > 0 || !['true', 'false', undefined].includes(isNew))
     throw new StorageUrlError('the parameter new of a file storage is true or false');
-  return values[0] === 'true';
+  const also = parameters.getAll('also');
+  if (!also.every((path) => path.startsWith('/') && !path.includes('\0')))
+    throw new StorageUrlError('the parameter also of a file storage is an absolute path');
+  const withoutSlash = (path: string) => path.replace(/\/+$/, '') || '/';
+  return { root: withoutSlash(root), also: also.map(withoutSlash), allowEmpty: isNew === 'true' };
 }
 
 function schemeOf(url: string): string {

@@ -194,6 +194,57 @@ describe('on the machine’s own file system', () => {
   });
 });
 
+describe('with a repository on another volume', () => {
+  const other = repositoryNamed('team/other');
+  const bytes = randomBytes(10_000);
+  let digest: Digest;
+  let volume: string;
+
+  beforeAll(async () => {
+    tree = await TemporaryTree.create();
+    digest = await pushLayer(tree, other, bytes);
+    volume = join(tree.outside, 'volume2');
+    await mkdir(volume);
+    const home = join(tree.root, 'docker/registry/v2/repositories/team/other');
+    await cp(home, join(volume, 'other'), { recursive: true });
+    await rm(home, { recursive: true });
+    await symlink(join(volume, 'other'), home);
+  });
+  afterEach(async () => {
+    client.close();
+    await server.stop();
+  });
+  afterAll(() => tree.delete());
+
+  it('also= serves it', async () => {
+    await start(`file://${tree.root}?also=${volume}`);
+    expect((await fetched(digest, other)).bytes.equals(bytes)).toBe(true);
+    expect((await client.exists(other, digest, now)).exists).toBe(true);
+    await expectNothingOpen();
+  });
+
+  it('without also= it is UNAVAILABLE, and the log line names the option', async () => {
+    await start(`file://${tree.root}`);
+    const failure = await client.exists(other, digest).catch((error) => error);
+    expect(failure).toMatchObject(unavailable);
+    expect(failure.message).not.toContain(volume);
+    const line = await server.logged((line) => line['err'] !== undefined);
+    expect(JSON.stringify(line)).toContain('also=');
+  });
+
+  it('rule 11: the volume unmounted is UNAVAILABLE, evicts nothing, and passes', async () => {
+    await start(`file://${tree.root}?also=${volume}`);
+    await client.exists(other, digest);
+    await rename(volume, `${volume}-away`);
+    await mkdir(volume);
+    await expect(client.exists(other, digest, now)).rejects.toMatchObject(unavailable);
+    expect(await client.contains(other, digest)).toBe(true);
+    await rm(volume, { recursive: true });
+    await rename(`${volume}-away`, volume);
+    expect((await client.exists(other, digest, now)).exists).toBe(true);
+  });
+});
+
 describe('on a file system that fails when told to', () => {
   let faultFile: string;
   let writes = 0;

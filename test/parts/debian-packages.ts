@@ -14,6 +14,7 @@ const programs = {
   'ceph-mon': 'ceph-mon',
   'ceph-osd': 'ceph-osd',
   ceph: 'ceph-common',
+  'unionfs-fuse': 'unionfs-fuse',
 };
 
 export default function installMissingPrograms(): void {

@@ -18,6 +18,7 @@ export default function openDriver(parameters) {
   const options = {
     root: parameters.get('root'),
     timeoutMs: Number(parameters.get('timeout')),
+    also: [],
     allowEmpty: false,
   };
   return new FileDriver(options, files);

@@ -1,6 +1,15 @@
 import { type FileStat, type FileSystem, NodeFileSystem } from '../../src/storage/file/file-system.js';
 
-type Call = 'open' | 'openDirectory' | 'fstat' | 'stat' | 'read' | 'close' | 'realpath' | 'realPathOf';
+type Call =
+  | 'open'
+  | 'openDirectory'
+  | 'fstat'
+  | 'stat'
+  | 'read'
+  | 'close'
+  | 'realpath'
+  | 'isEmpty'
+  | 'realPathOf';
 
 /**
  * The machine's file system, with a hook that runs before each call and may
@@ -48,6 +57,10 @@ export class HookedFileSystem implements FileSystem {
 
   realpath(path: string): Promise<string> {
     return this.#run('realpath', path, () => this.#real.realpath(path));
+  }
+
+  isEmpty(path: string): Promise<boolean> {
+    return this.#run('isEmpty', path, () => this.#real.isEmpty(path));
   }
 
   pathOf(fd: number): string | undefined {

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
@@ -30,7 +30,11 @@ export class TemporaryTree {
     await mkdir(dirname(file), { recursive: true });
     this.#writes += 1;
     const beside = join(this.#home, `write-${this.#writes}`);
-    await writeFile(beside, bytes);
+    const old = await stat(file, { bigint: true }).catch(() => undefined);
+    do {
+      await writeFile(beside, bytes);
+      // The kernel's clock moves every few milliseconds: what replaces a file is of a later time.
+    } while ((await stat(beside, { bigint: true })).mtimeNs === old?.mtimeNs);
     await rename(beside, file);
   }
 

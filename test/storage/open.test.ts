@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
@@ -42,6 +42,22 @@ describe('file:', () => {
     await tree.delete();
   });
 
+  it('also= may be given more than once, with a slash at its end or percent-encoded', async () => {
+    const tree = await TemporaryTree.create();
+    await mkdir(join(tree.root, 'docker/registry/v2/repositories'));
+    for (const name of ['one', 'two']) {
+      await mkdir(join(tree.outside, name));
+      await writeFile(join(tree.outside, name, 'x'), name);
+      await symlink(join(tree.outside, name), join(tree.root, 'docker/registry/v2/repositories', name));
+    }
+    const also = `also=${tree.outside}/one/&also=${encodeURIComponent(`${tree.outside}/two`)}`;
+    const driver = await openStorage(`file://${tree.root}?new=true&${also}`, options);
+    for (const name of ['one', 'two'])
+      expect((await driver.stat(`/docker/registry/v2/repositories/${name}/x`, live)).size).toBe(3);
+    await driver.close();
+    await tree.delete();
+  });
+
   it.each([
     'file:relative',
     'file:/one-slash',
@@ -55,6 +71,9 @@ describe('file:', () => {
     'file:///x?new',
     'file:///x?new=true&new=true',
     'file:///x?news=true',
+    'file:///x?also',
+    'file:///x?also=relative',
+    'file:///x?also=/volume&also=%2Fnul%00',
   ])('%s is refused in one line', async (url) => {
     await expectOneLine(openStorage(url, options));
   });

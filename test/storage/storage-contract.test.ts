@@ -24,11 +24,14 @@ async function files(wrap: (root: string) => Promise<StorageDriver>): Promise<St
 }
 
 storageDriverSuite('file', () =>
-  files(async (root) => new FileDriver({ root, timeoutMs, allowEmpty: false })),
+  files(async (root) => new FileDriver({ root, timeoutMs, also: [], allowEmpty: false })),
 );
 
 storageDriverSuite('guarded file', () =>
-  files(async (root) => new GuardedDriver(new FileDriver({ root, timeoutMs, allowEmpty: false }), timeoutMs)),
+  files(
+    async (root) =>
+      new GuardedDriver(new FileDriver({ root, timeoutMs, also: [], allowEmpty: false }), timeoutMs),
+  ),
 );
 
 storageDriverSuite('file:// by its URL', () => files((root) => openStorage(`file://${root}`, { timeoutMs })));

@@ -2,8 +2,8 @@
  * A registry's tree in a directory of this machine.
  *
  * Whatever is not a regular file (a directory, a FIFO, a socket, a device) is
- * absence. Symlinks are followed while they stay inside the root; the root
- * itself may be one.
+ * absence. Symlinks are followed inside the root and into the directories that
+ * `also` names; the root itself may be one.
  */
 
 import {
@@ -26,11 +26,16 @@ import { ThreadGate, type Wanted } from './thread-gate.js';
 export interface FileDriverOptions {
   /** Absolute path of the directory. */
   readonly root: string;
+  /** Absolute paths of the directories outside the root that symlinks may lead into. */
+  readonly also: readonly string[];
   /** Milliseconds that one operation may take, waiting for a thread included. */
   readonly timeoutMs: number;
   /** Whether a directory without a registry's tree is a registry nobody has pushed to yet. */
   readonly allowEmpty: boolean;
 }
+
+/** In nanoseconds. */
+const second = 1_000_000_000n;
 
 interface OpenFile {
   readonly fd: number;
@@ -46,7 +51,7 @@ export class FileDriver implements StorageDriver {
 
   constructor(options: FileDriverOptions, fileSystem: FileSystem = new NodeFileSystem()) {
     this.#fileSystem = fileSystem;
-    this.#root = new FileRoot(options.root, options.allowEmpty, fileSystem);
+    this.#root = new FileRoot(options, fileSystem);
     this.#gate = new ThreadGate(options.timeoutMs);
   }
 
@@ -163,5 +168,9 @@ export class FileDriver implements StorageDriver {
 }
 
 function blobStatOf(stat: FileStat): BlobStat {
-  return { size: Number(stat.size), version: `${stat.ino}-${stat.mtimeNs}-${stat.ctimeNs}` };
+  const { mtimeNs, ctimeNs } = stat;
+  // Where times are whole seconds, two files written in one second differ only by inode. Elsewhere
+  // the inode says nothing: FUSE, CIFS and some NFS mounts make up another one for each look.
+  const inode = mtimeNs % second === 0n && ctimeNs % second === 0n ? `-${stat.ino}` : '';
+  return { size: Number(stat.size), version: `${mtimeNs}-${ctimeNs}${inode}` };
 }

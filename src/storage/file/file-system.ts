@@ -21,6 +21,8 @@ export interface FileSystem {
   /** Gives the descriptor back, whatever the file system says to that. */
   close(fd: number): Promise<void>;
   realpath(path: string): Promise<string>;
+  /** Whether the directory holds nothing at all. */
+  isEmpty(path: string): Promise<boolean>;
   /**
    * A path that leads to what is open there, wherever its name leads by now;
    * `undefined` where the system has no such path.
@@ -80,6 +82,15 @@ export class NodeFileSystem implements FileSystem {
     return new Promise((resolve, reject) => {
       fs.realpath.native(path, (error, real) => (error ? reject(error) : resolve(real)));
     });
+  }
+
+  async isEmpty(path: string): Promise<boolean> {
+    const directory = await fs.promises.opendir(path);
+    try {
+      return (await directory.read()) === null;
+    } finally {
+      await directory.close();
+    }
   }
 
   pathOf(fd: number): string | undefined {

@@ -1,11 +1,13 @@
 /**
  * The directory that a file driver serves: whether it is there (rule 11), and
- * whether what a path led to lies inside it.
+ * whether what a path led to lies inside it or inside a directory that `also`
+ * names.
  *
- * An unmounted volume leaves an empty directory, in which nothing is found. So
- * absence is believed only of a root that holds the registry's tree, and while
- * one looks, the root is held open: a volume that is in use cannot be
- * unmounted, and a directory that is renamed stays the same one.
+ * An unmounted volume leaves an empty directory, in which nothing is found.
+ * Absence is therefore believed only while the root holds the registry's tree
+ * and no directory of `also` is missing or empty. The root is held open during
+ * a look: a volume in use cannot be unmounted, and a renamed directory stays
+ * the same one.
  */
 import { sep } from 'node:path';
 import { LRUCache } from 'lru-cache';
@@ -13,7 +15,7 @@ import { registryRoot } from '../../reference/layout.js';
 import { InvalidPathError, StorageError } from '../storage-driver.js';
 import { codeOf, type FileStat, type FileSystem } from './file-system.js';
 
-/** How many files are remembered to lie inside the root. */
+/** How many files are remembered to lie where they may. */
 const maxRemembered = 16_384;
 
 /** Codes that say that nothing, or nothing a blob could be, lies at the path. */
@@ -38,6 +40,12 @@ export function failed(what: string, error: unknown): StorageError {
   return new StorageError(`${what}: ${codeOf(error) ?? String(error)}`, { cause: error });
 }
 
+/** Why a directory that an operator named cannot be opened. */
+function unopened(what: string, error: unknown): StorageError {
+  if (codeOf(error) === 'ENOENT') return new StorageError(`${what} does not exist`, { cause: error });
+  return failed(`${what} cannot be opened`, error);
+}
+
 /** The root directory, held open. */
 interface HeldRoot {
   /** The path to begin with to stay in this very directory. */
@@ -45,19 +53,59 @@ interface HeldRoot {
   readonly identity: string;
 }
 
-export class FileRoot {
+/** A directory that files may lie in. */
+class Directory {
+  /** Its path as the operator wrote it. */
   readonly path: string;
+  readonly #fileSystem: FileSystem;
+  /** With a separator at its end, so that it begins the path of everything in the directory. */
+  #realPath: string | undefined;
+
+  constructor(path: string, fileSystem: FileSystem) {
+    this.path = path;
+    this.#fileSystem = fileSystem;
+  }
+
+  async contains(real: string): Promise<boolean> {
+    if (this.#realPath !== undefined && real.startsWith(this.#realPath)) return true;
+    let now: string;
+    try {
+      // The directory may be a symlink, and may lead elsewhere than it did.
+      now = await this.#fileSystem.realpath(this.path);
+    } catch (error) {
+      if (meansAbsent(error)) return false;
+      throw error;
+    }
+    this.#realPath = now.endsWith(sep) ? now : now + sep;
+    return real.startsWith(this.#realPath);
+  }
+}
+
+interface FileRootOptions {
+  /** Absolute path. */
+  readonly root: string;
+  /** Absolute paths of the directories outside the root that symlinks may lead into. */
+  readonly also: readonly string[];
+  /** Whether the directory alone is good, until a registry's tree was first seen in it. */
+  readonly allowEmpty: boolean;
+}
+
+export class FileRoot {
+  /** What paths are appended to. */
+  readonly path: string;
+  readonly #root: Directory;
+  readonly #also: readonly Directory[];
   readonly #allowEmpty: boolean;
   readonly #fileSystem: FileSystem;
   /** The directory that was last seen to be good. */
   #known: string | undefined;
   #treeSeen = false;
-  #realPath: string | undefined;
   readonly #inside = new LRUCache<string, string>({ max: maxRemembered });
 
-  /** `allowEmpty`: the directory alone is good, until a registry's tree was first seen in it. */
-  constructor(path: string, allowEmpty: boolean, fileSystem: FileSystem) {
-    this.path = path === sep ? '' : path;
+  constructor({ root, also, allowEmpty }: FileRootOptions, fileSystem: FileSystem) {
+    this.path = root === sep ? '' : root;
+    this.#root = new Directory(root, fileSystem);
+    this.#also = also.map((path) => new Directory(path, fileSystem));
     this.#allowEmpty = allowEmpty;
     this.#fileSystem = fileSystem;
   }
@@ -68,7 +116,9 @@ export class FileRoot {
       if (!(await this.#assertGood(root))) return;
       const tree = await this.#fileSystem.realpath(root.base + registryRoot);
       if (!(await this.#contains(tree)))
-        throw new StorageError(`${registryRoot} leads out of ${this.#shown}`);
+        throw new StorageError(
+          `${registryRoot} leads out of ${this.#root.path} to ${tree}, which no also= of the storage URL names`,
+        );
     });
   }
 
@@ -80,54 +130,48 @@ export class FileRoot {
     return this.#holding(async (root) => {
       await this.#assertGood(root);
       const found = await look(root.base);
-      // Part of the tree may be a volume of its own, which holding the root
-      // does not keep in place.
+      // Part of the tree may be a volume of its own, which holding the root does not keep in place.
       if (found === undefined) await this.#assertGood(root);
       return found;
     });
   }
 
-  /** Whether the file is remembered to lie inside the root. */
+  /** Whether the file is remembered to lie where it may. */
   isRemembered(path: string, stat: FileStat): boolean {
     return this.#inside.get(path) === inodeOf(stat);
   }
 
-  /** Throws `StorageError` unless the open file, reached by the name `full`, lies inside the root. */
+  /** Throws `StorageError` unless the open file, reached by the name `full`, lies where it may. */
   async assertInside(path: string, stat: FileStat, fd: number, full: string): Promise<void> {
     if (this.isRemembered(path, stat)) return;
     const real = await this.#fileSystem.realPathOf(fd, full);
     if (!(await this.#contains(real))) {
-      throw new StorageError('the path leads out of the root', {
-        cause: new InvalidPathError(`${path} leads to ${real}, which is not inside ${this.#shown}`),
+      throw new StorageError('a symlink leads out of the storage root', {
+        cause: new InvalidPathError(
+          `${path} leads to ${real}, which is outside of ${this.#root.path} and of what also= of the storage URL names`,
+        ),
       });
     }
     this.#inside.set(path, inodeOf(stat));
   }
 
-  get #shown(): string {
-    return this.path === '' ? sep : this.path;
-  }
-
   async #contains(real: string): Promise<boolean> {
-    if (this.#realPath !== undefined && real.startsWith(this.#realPath)) return true;
-    // The root itself may be a symlink, and may lead elsewhere than it did.
-    const root = await this.#fileSystem.realpath(this.#shown);
-    this.#realPath = root.endsWith(sep) ? root : root + sep;
-    return real.startsWith(this.#realPath);
+    for (const directory of [this.#root, ...this.#also]) if (await directory.contains(real)) return true;
+    return false;
   }
 
   async #holding<T>(work: (root: HeldRoot) => Promise<T>): Promise<T> {
     let fd: number;
     try {
-      fd = await this.#fileSystem.openDirectory(this.#shown);
+      fd = await this.#fileSystem.openDirectory(this.#root.path);
     } catch (error) {
-      throw failed(`the storage root ${this.#shown} cannot be opened`, error);
+      throw unopened(`the storage root ${this.#root.path}`, error);
     }
     try {
       const identity = identityOf(await this.#fileSystem.fstat(fd));
       return await work({ base: this.#fileSystem.pathOf(fd) ?? this.path, identity });
     } catch (error) {
-      throw failed(`the storage root ${this.#shown} cannot be read`, error);
+      throw failed(`the storage root ${this.#root.path} cannot be read`, error);
     } finally {
       await this.#fileSystem.close(fd);
     }
@@ -135,19 +179,30 @@ export class FileRoot {
 
   /** Whether the tree is there; `false` only where an empty root is allowed. */
   async #assertGood(root: HeldRoot): Promise<boolean> {
+    for (const { path } of this.#also) await this.#assertMounted(path);
     const holdsTree = await this.#holdsTree(root.base);
     if (root.base === this.path) {
-      const now = identityOf(await this.#fileSystem.stat(this.#shown));
-      if (now !== root.identity) throw new StorageError(`the storage root ${this.#shown} was replaced`);
+      const now = identityOf(await this.#fileSystem.stat(this.#root.path));
+      if (now !== root.identity) throw new StorageError(`the storage root ${this.#root.path} was replaced`);
     }
     if (!holdsTree) {
       const isKnown = this.#known === undefined || this.#known === root.identity;
       if (!this.#allowEmpty || this.#treeSeen || !isKnown)
-        throw new StorageError(`the storage root ${this.#shown} does not hold ${registryRoot}`);
+        throw new StorageError(`the storage root ${this.#root.path} does not hold ${registryRoot}`);
     }
     this.#known = root.identity;
     this.#treeSeen ||= holdsTree;
     return holdsTree;
+  }
+
+  async #assertMounted(also: string): Promise<void> {
+    let isEmpty: boolean;
+    try {
+      isEmpty = await this.#fileSystem.isEmpty(also);
+    } catch (error) {
+      throw unopened(`the directory ${also} of also=`, error);
+    }
+    if (isEmpty) throw new StorageError(`the directory ${also} of also= does not hold anything`);
   }
 
   async #holdsTree(base: string): Promise<boolean> {

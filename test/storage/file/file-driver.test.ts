@@ -11,10 +11,12 @@ import {
   writeFile,
 } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FileDriver } from '../../../src/storage/file/file-driver.js';
+import type { FileStat } from '../../../src/storage/file/file-system.js';
 import { InvalidPathError, PathNotFoundError, StorageError } from '../../../src/storage/storage-driver.js';
+import { rest } from '../../parts/blob-rest.js';
 import { HookedFileSystem } from '../../parts/hooked-file-system.js';
 import { openDescriptors } from '../../parts/open-descriptors.js';
 import { TemporaryTree } from '../../parts/temporary-tree.js';
@@ -28,7 +30,7 @@ let driver: FileDriver;
 
 beforeEach(async () => {
   tree = await TemporaryTree.create();
-  driver = new FileDriver({ root: tree.root, timeoutMs: 10_000, allowEmpty: false });
+  driver = new FileDriver({ root: tree.root, timeoutMs: 10_000, also: [], allowEmpty: false });
   await tree.put(path, Buffer.from('the bytes'));
 });
 afterEach(async () => {
@@ -106,7 +108,7 @@ describe('symlinks', () => {
     await symlink(tree.root, link);
     await mkdir(join(tree.outside, 'second/docker/registry/v2/blobs'), { recursive: true });
     await writeFile(join(tree.outside, 'second', path), 'others');
-    const linked = new FileDriver({ root: link, timeoutMs: 10_000, allowEmpty: false });
+    const linked = new FileDriver({ root: link, timeoutMs: 10_000, also: [], allowEmpty: false });
     await linked.check(live);
     expect((await linked.stat(path, live)).size).toBe(9);
     await unlink(link);
@@ -124,7 +126,7 @@ describe('symlinks', () => {
 
   it('are judged by name where descriptors have no path', async () => {
     const elsewhere = new FileDriver(
-      { root: tree.root, timeoutMs: 10_000, allowEmpty: false },
+      { root: tree.root, timeoutMs: 10_000, also: [], allowEmpty: false },
       new HookedFileSystem({ hasDescriptorPaths: false }),
     );
     await writeFile(join(tree.outside, 'secret'), 'secret');
@@ -134,6 +136,124 @@ describe('symlinks', () => {
     await expect(elsewhere.stat('/docker/registry/v2/blobs/file', live)).rejects.toBeInstanceOf(StorageError);
     await expect(elsewhere.stat('/docker/registry/v2/no', live)).rejects.toBeInstanceOf(PathNotFoundError);
     await elsewhere.close();
+  });
+});
+
+describe('also=', () => {
+  /** A repository that lies on another volume. */
+  const repository = '/docker/registry/v2/repositories/team/other';
+  const link = `${repository}/_layers/sha256/aa/link`;
+  let volume: string;
+
+  beforeEach(async () => {
+    volume = join(tree.outside, 'volume2');
+    const onVolume = join(volume, 'team/other');
+    await mkdir(join(onVolume, '_layers/sha256/aa'), { recursive: true });
+    await writeFile(join(onVolume, '_layers/sha256/aa/link'), 'sha256:aa');
+    await mkdir(join(tree.root, dirname(repository)), { recursive: true });
+    await symlink(onVolume, join(tree.root, repository));
+  });
+
+  async function opened(...also: string[]): Promise<FileDriver> {
+    await driver.close();
+    driver = new FileDriver({ root: tree.root, timeoutMs: 10_000, also, allowEmpty: false });
+    return driver;
+  }
+
+  it('lets symlinks lead into the directories that it names, by every operation', async () => {
+    const unused = join(tree.outside, 'unused');
+    await mkdir(join(unused, 'lost+found'), { recursive: true });
+    await opened(unused, volume);
+    await driver.check(live);
+    expect(await content(link)).toBe('sha256:aa');
+    expect((await driver.stat(link, live)).size).toBe(9);
+    const { reader } = await driver.open(link, whole, live);
+    expect((await rest(reader)).toString()).toBe('sha256:aa');
+    await reader.close();
+    await expect(driver.stat(`${repository}/no`, live)).rejects.toBeInstanceOf(PathNotFoundError);
+  });
+
+  it('may name a symlink, and the tree itself may lead there', async () => {
+    const named = join(tree.outside, 'named');
+    await symlink(volume, named);
+    await opened(named);
+    expect(await content(link)).toBe('sha256:aa');
+    await rename(join(tree.root, 'docker'), join(volume, 'docker'));
+    await symlink(join(volume, 'docker'), join(tree.root, 'docker'));
+    await driver.check(live);
+    expect(await content(path)).toBe('the bytes');
+  });
+
+  it('refuses what leads elsewhere, with a cause that names the option', async () => {
+    await writeFile(join(tree.outside, 'secret'), 'secret');
+    await mkdir(`${volume}-beside`);
+    await writeFile(join(`${volume}-beside`, 'secret'), 'secret');
+    await symlink(join(tree.outside, 'secret'), join(tree.root, 'docker/registry/v2/blobs/file'));
+    await symlink(join(`${volume}-beside`, 'secret'), join(tree.root, 'docker/registry/v2/blobs/sibling'));
+    await opened(volume);
+    for (const name of ['file', 'sibling']) {
+      const refusal = await driver.stat(`/docker/registry/v2/blobs/${name}`, live).catch((error) => error);
+      expect(refusal).toMatchObject({
+        name: 'StorageError',
+        message: expect.not.stringContaining(tree.outside),
+      });
+      expect(refusal.cause).toBeInstanceOf(InvalidPathError);
+      expect(refusal.cause.message).toContain('also=');
+    }
+  });
+
+  it('rule 11: a volume that is gone or empty makes no absence, and back it answers as before', async () => {
+    await opened(volume);
+    const absent = '/docker/registry/v2/blobs/nothing';
+    await expect(driver.stat(absent, live)).rejects.toBeInstanceOf(PathNotFoundError);
+    await rename(volume, `${volume}-away`);
+    const expectUncertain = async (reason: string) => {
+      const message = `the directory ${volume} of also= does not ${reason}`;
+      for (const one of [link, absent])
+        await expect(driver.stat(one, live)).rejects.toMatchObject({ name: 'StorageError', message });
+      await expect(driver.check(live)).rejects.toThrow(message);
+      // What is found is certain.
+      expect(await content(path)).toBe('the bytes');
+    };
+    await expectUncertain('exist');
+    // What an unmount leaves behind.
+    await mkdir(volume);
+    await expectUncertain('hold anything');
+    await rm(volume, { recursive: true });
+    await rename(`${volume}-away`, volume);
+    await driver.check(live);
+    expect(await content(link)).toBe('sha256:aa');
+    await expect(driver.stat(absent, live)).rejects.toBeInstanceOf(PathNotFoundError);
+  });
+});
+
+describe('the version of a file', () => {
+  const versionsOf = async (told: HookedFileSystem['told']) => {
+    const files = new HookedFileSystem();
+    files.told = told;
+    const looking = new FileDriver(
+      { root: tree.root, timeoutMs: 10_000, also: [], allowEmpty: false },
+      files,
+    );
+    const { reader, version } = await looking.open(path, whole, live);
+    await reader.close();
+    const versions = [version, (await looking.stat(path, live)).version];
+    await looking.close();
+    return versions;
+  };
+  let nextInode = 1n;
+  const madeUp = (stat: FileStat) => Object.assign(stat, { ino: nextInode++ });
+
+  it('rule 7: is the same where the file system makes up another inode for each look', async () => {
+    const [first, second] = await versionsOf(madeUp);
+    expect(second).toBe(first);
+  });
+
+  it('rule 7: is another for another inode where times are whole seconds', async () => {
+    const [first, second] = await versionsOf((stat) =>
+      madeUp(Object.assign(stat, { mtimeNs: 1_000_000_000n, ctimeNs: 2_000_000_000n })),
+    );
+    expect(second).not.toBe(first);
   });
 });
 
@@ -216,7 +336,7 @@ describe('a file that changes', () => {
 
 it('a size beyond 2^53−1 is a failure, not a wrong number', async () => {
   const files = new HookedFileSystem();
-  const huge = new FileDriver({ root: tree.root, timeoutMs: 10_000, allowEmpty: false }, files);
+  const huge = new FileDriver({ root: tree.root, timeoutMs: 10_000, also: [], allowEmpty: false }, files);
   files.told = (stat) => (stat.isFile() ? Object.assign(stat, { size: 2n ** 53n }) : stat);
   await expect(huge.open(path, whole, live)).rejects.toThrow(/2\^53/);
   await expect(huge.stat(path, live)).rejects.toThrow(/2\^53/);
@@ -257,7 +377,7 @@ it('closes the readers that others forgot', async () => {
 
 it('a link that grew between its stat and its read is a failure', async () => {
   const files = new HookedFileSystem();
-  const growing = new FileDriver({ root: tree.root, timeoutMs: 10_000, allowEmpty: false }, files);
+  const growing = new FileDriver({ root: tree.root, timeoutMs: 10_000, also: [], allowEmpty: false }, files);
   files.before = async (call) => {
     if (call === 'read') await appendFile(join(tree.root, path), 'more');
   };

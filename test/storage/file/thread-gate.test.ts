@@ -165,7 +165,7 @@ describe('FileDriver on a disk that hangs', () => {
   afterEach(() => tree.delete());
 
   function driverOf(timeoutMs: number): FileDriver {
-    return new FileDriver({ root: tree.root, timeoutMs, allowEmpty: false }, files);
+    return new FileDriver({ root: tree.root, timeoutMs, also: [], allowEmpty: false }, files);
   }
 
   it('rule 16: never has more than twelve calls in the file system', async () => {
