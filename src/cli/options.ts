@@ -53,7 +53,7 @@ export const options = {
   storage: option({
     placeholder: 'url',
     default: 'file:///var/lib/registry',
-    help: "the registry's storage: file:///<root> (?new=true: nobody may have pushed to it yet, &also=<directory>: symlinks may lead into it too, repeatable), s3://<bucket>/<root> (?region=, endpoint=, path-style=true, connections=, redirect-endpoint=), azblob://<account>/<container>/<root> (?endpoint=, connections=, redirect-endpoint=) or module:./<driver>.js",
+    help: "the registry's storage: file:///<root> (?new=true: nobody may have pushed to it yet, &also=<directory>: symlinks may lead into it too, repeatable), s3://<bucket>/<root> (?region=, endpoint=, path-style=true, connections=, redirect-endpoint=), azblob://<account>/<container>/<root> (?endpoint=, connections=, redirect-endpoint=, leading-slash=true) or module:./<driver>.js",
     schema: url(),
   }),
   listen: option({

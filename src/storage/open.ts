@@ -82,19 +82,24 @@ async function openS3(url: string, timeoutMs: number): Promise<StorageDriver> {
       cause: error,
     });
   }
-  return new ObjectDriver(store, parsed.prefix, timeoutMs);
+  return new ObjectDriver(store, { prefix: parsed.prefix, elsewhere: undefined, timeoutMs });
 }
 
 async function openAzure(url: string, timeoutMs: number): Promise<StorageDriver> {
   const { location, query } = split(url);
-  const { azureAccess, parseAzureUrl } = await import('./object/azure/url.js');
+  const { azureAccess, otherSlash, parseAzureUrl } = await import('./object/azure/url.js');
   const parsed = parseAzureUrl(location, query);
   const access = azureAccess(parsed, process.env);
   const [{ AzureStore }, { ObjectDriver }] = await Promise.all([
     import('./object/azure/azure-store.js'),
     import('./object/object-driver.js'),
   ]);
-  return new ObjectDriver(new AzureStore(parsed, access), parsed.prefix, timeoutMs);
+  const { prefix } = parsed;
+  return new ObjectDriver(new AzureStore(parsed, access), {
+    prefix,
+    elsewhere: otherSlash(prefix),
+    timeoutMs,
+  });
 }
 
 function parseFileUrl(url: string): { root: string; also: string[]; allowEmpty: boolean } {

@@ -131,6 +131,7 @@ describe('azblob:', () => {
     'azblob://account/container?path-style=true',
     'azblob://account/container?endpoint=https://host?sig=hunter2',
     'azblob://account/container?connections=none',
+    'azblob://account/container?leading-slash=hunter2',
   ])('%s is refused in one line that tells no secret', async (url) => {
     const message = await expectOneLine(openStorage(url, options));
     expect(message).not.toContain('hunter2');

@@ -37,22 +37,34 @@ const signedSeconds = 300;
 const mostAhead = 512 << 10;
 const aheadBudget = 2 << 20;
 
+/** Another prefix that the tree may lie below, and what the operator is to do then. */
+export interface Elsewhere {
+  readonly prefix: string;
+  readonly advice: string;
+}
+
+export interface ObjectDriverOptions {
+  /** What every key begins with, a slash at its end; empty for the place itself. */
+  readonly prefix: string;
+  /** Where to look for the tree when it is not below the prefix. */
+  readonly elsewhere: Elsewhere | undefined;
+  /** Milliseconds without a byte after which a broken body is given up. */
+  readonly timeoutMs: number;
+}
+
 export class ObjectDriver implements StorageDriver {
   readonly #store: ObjectStore;
   readonly #prefix: string;
+  readonly #elsewhere: Elsewhere | undefined;
   readonly #timeoutMs: number;
   readonly #closing = new AbortController();
   readonly #readers = new Set<ObjectReader>();
   #treeSeen = false;
 
-  /**
-   * `prefix` comes before every path, without slashes at its ends; empty for
-   * the place itself. `timeoutMs`: milliseconds without a byte after which a
-   * broken body is given up.
-   */
-  constructor(store: ObjectStore, prefix: string, timeoutMs: number) {
+  constructor(store: ObjectStore, { prefix, elsewhere, timeoutMs }: ObjectDriverOptions) {
     this.#store = store;
     this.#prefix = prefix;
+    this.#elsewhere = elsewhere;
     this.#timeoutMs = timeoutMs;
   }
 
@@ -135,7 +147,7 @@ export class ObjectDriver implements StorageDriver {
   };
 
   #key(path: string): string {
-    return this.#prefix === '' ? path.slice(1) : this.#prefix + path;
+    return this.#prefix + path.slice(1);
   }
 
   async #head(path: string, told: AbortSignal): Promise<BlobStat> {
@@ -163,8 +175,19 @@ export class ObjectDriver implements StorageDriver {
     if (this.#treeSeen) return;
     const folder = this.#key(`${registryRoot}/`);
     if (!(await this.#store.holdsAny(folder, told)))
-      throw new StorageError(`${this.#store.place} holds no key that begins with ${folder}`);
+      throw new StorageError(
+        `${this.#store.place} holds no key that begins with ${folder}${await this.#hint(told)}`,
+      );
     this.#treeSeen = true;
+  }
+
+  /** Where the tree is, if it is elsewhere. */
+  async #hint(told: AbortSignal): Promise<string> {
+    if (this.#elsewhere === undefined) return '';
+    const folder = `${this.#elsewhere.prefix}${registryRoot.slice(1)}/`;
+    return (await this.#store.holdsAny(folder, told))
+      ? `, but some that begin with ${folder}: ${this.#elsewhere.advice}`
+      : '';
   }
 
   /** Runs an operation that ends with its caller, and with the driver. */

@@ -3,7 +3,7 @@
  * differ in their words and in what their refusals look like, and in nothing
  * that follows from them (`object-driver.ts`).
  *
- * Keys have no leading slash. An operation whose signal is aborted rejects,
+ * An operation whose signal is aborted rejects,
  * with whatever error; else the errors are those named here and, for every
  * other refusal or fault, a `StorageError` of one line that holds no secret.
  */

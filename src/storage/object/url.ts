@@ -68,7 +68,10 @@ export class UrlParameters {
   }
 }
 
-/** The path of a URL as a prefix of keys: decoded, without slashes at its ends. Throws `StorageUrlError`. */
+/**
+ * The path of a URL as a prefix of keys: decoded, with a slash at its end only, and empty for the root.
+ * Throws `StorageUrlError`.
+ */
 export function prefixOf(path: string): string {
   let prefix: string;
   try {
@@ -79,5 +82,5 @@ export function prefixOf(path: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is refused
   if (/[\x00-\x1f\x7f]/.test(prefix))
     throw new StorageUrlError('the path of the storage contains a control character');
-  return prefix.replace(/^\/+|\/+$/g, '');
+  return prefix.replace(/^\/+|\/+$/g, '').replace(/.$/, '$&/');
 }

@@ -1,11 +1,15 @@
 import { StorageUrlError } from '../../storage-url-error.js';
+import type { Elsewhere } from '../object-driver.js';
 import { prefixOf, UrlParameters } from '../url.js';
 
 /** Where a registry's storage lies in Azure, and how to get there. */
 export interface AzureLocation {
   readonly account: string;
   readonly container: string;
-  /** Before every blob's name, without slashes at its ends: the registry's `rootdirectory`. */
+  /**
+   * What every blob's name begins with, a slash at its end; empty for the container itself. The
+   * registry's `rootdirectory`, with a slash in front where names have one (`leading-slash=true`).
+   */
   readonly prefix: string;
   /** Address that container names are appended to; `undefined` leaves it to the credentials. */
   readonly endpoint: string | undefined;
@@ -13,6 +17,16 @@ export interface AzureLocation {
   readonly redirectEndpoint: string | undefined;
   /** The most connections for bodies. */
   readonly connections: number;
+}
+
+/**
+ * Registries before 3.0 wrote names with a slash in front. Where to look for the tree when it is not
+ * below the prefix, and what to say when it is there.
+ */
+export function otherSlash(prefix: string): Elsewhere {
+  return prefix.startsWith('/')
+    ? { prefix: prefix.slice(1), advice: 'take leading-slash=true out of the storage URL' }
+    : { prefix: `/${prefix}`, advice: 'add leading-slash=true to the storage URL' };
 }
 
 /** What Azure is asked with. */
@@ -24,7 +38,7 @@ export interface AzureAccess {
   readonly endpoint: string;
 }
 
-const names = ['endpoint', 'redirect-endpoint', 'connections'];
+const names = ['endpoint', 'redirect-endpoint', 'connections', 'leading-slash'];
 
 /** `location` is the URL before its question mark, `query` what is behind it. Throws `StorageUrlError`. */
 export function parseAzureUrl(location: string, query: string): AzureLocation {
@@ -41,7 +55,7 @@ export function parseAzureUrl(location: string, query: string): AzureLocation {
   return {
     account,
     container,
-    prefix: prefixOf(path ?? ''),
+    prefix: (parameters.isTrue('leading-slash') ? '/' : '') + prefixOf(path ?? ''),
     endpoint: parameters.address('endpoint'),
     redirectEndpoint: parameters.address('redirect-endpoint'),
     connections: parameters.connections(),

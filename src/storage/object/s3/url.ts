@@ -4,7 +4,7 @@ import { prefixOf, UrlParameters } from '../url.js';
 /** Where a registry's storage lies in S3, and how to get there. */
 export interface S3Location {
   readonly bucket: string;
-  /** Before every key, without slashes at its ends: the registry's `rootdirectory`. */
+  /** What every key begins with, a slash at its end; empty for the bucket itself. The registry's `rootdirectory`. */
   readonly prefix: string;
   /** `undefined` leaves it to the environment. */
   readonly region: string | undefined;

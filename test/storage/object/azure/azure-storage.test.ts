@@ -6,6 +6,7 @@ import { openStorage } from '../../../../src/storage/open.js';
 import type { StorageDriver } from '../../../../src/storage/storage-driver.js';
 import { storageDriverSuite } from '../../../contract/storage-driver.js';
 import { Azurite, type Container } from '../../../parts/azurite.js';
+import { rest } from '../../../parts/blob-rest.js';
 
 const timeoutMs = 10_000;
 const live = new AbortController().signal;
@@ -86,6 +87,48 @@ describe('rule 11: absence', () => {
     await expect(driver.stat(`/${registry}/x`, live)).rejects.toMatchObject(missing);
     await expect(driver.open(`/${registry}/x`, whole, live)).rejects.toMatchObject(missing);
     await expect(driver.readSmall(`/${registry}/x`, live)).rejects.toMatchObject(missing);
+  });
+});
+
+describe('leading-slash=true, the names that registries before 3.0 wrote', () => {
+  const leading = { 'leading-slash': 'true' };
+  const content = randomBytes(1000);
+
+  it.each(['', 'old'])('serves the tree below /%s, its redirects too', async (prefix) => {
+    const own = await azurite.createContainer();
+    const root = prefix === '' ? '' : `/${prefix}`;
+    await own.put(`${root}/${registry}/x`, content);
+    const driver = await open(own.url(prefix, leading));
+    await driver.check(live);
+    expect((await driver.stat(`/${registry}/x`, live)).size).toBe(1000);
+    expect(Buffer.from(await driver.readSmall(`/${registry}/x`, live)).equals(content)).toBe(true);
+    const { reader } = await driver.open(`/${registry}/x`, { offset: 10, limit: 20 }, live);
+    expect((await rest(reader)).equals(content.subarray(10, 30))).toBe(true);
+    await reader.close();
+    await expect(driver.stat(`/${registry}/no`, live)).rejects.toMatchObject({ name: 'PathNotFoundError' });
+    const answer = await fetch((await driver.redirectUrl(`/${registry}/x`, live)) ?? '');
+    expect(Buffer.from(await answer.arrayBuffer()).equals(content)).toBe(true);
+  });
+
+  it.each(['', 'old'])('a check that finds the tree only there, below /%s, says so', async (prefix) => {
+    const own = await azurite.createContainer();
+    const root = prefix === '' ? '' : `${prefix}/`;
+    await own.put(`/${root}${registry}/x`, content);
+    const driver = await open(own.url(prefix));
+    const message = `the container ${own.name} holds no key that begins with ${root}${registry}/, but some that begin with /${root}${registry}/: add leading-slash=true to the storage URL`;
+    await expect(driver.check(live)).rejects.toMatchObject({ name: 'StorageError', message });
+    // It is no absence either.
+    await expect(driver.stat(`/${registry}/x`, live)).rejects.toMatchObject({
+      name: 'StorageError',
+      message,
+    });
+  });
+
+  it('a check that finds the tree only without it says so', async () => {
+    const own = await azurite.createContainer();
+    await own.put(`${registry}/x`, content);
+    const driver = await open(own.url('', leading));
+    await expect(driver.check(live)).rejects.toThrow(/: take leading-slash=true out of the storage URL$/);
   });
 });
 
