@@ -10,7 +10,7 @@ import { layerServices } from '../layer/layer-services.js';
 import { defaultRpcServerSettings, RpcServer, type RpcServerParts } from '../rpc/server.js';
 import { describeStorage, openStorage } from '../storage/open.js';
 import { StorageUrlError } from '../storage/storage-url-error.js';
-import { StorageWatch } from '../storage/storage-watch.js';
+import { absenceLine, isDefect, StorageWatch } from '../storage/storage-watch.js';
 import { LogLimiter } from '../telemetry/log-limiter.js';
 import { Readiness } from '../telemetry/readiness.js';
 import { startTelemetry, type Telemetry } from '../telemetry/telemetry.js';
@@ -149,12 +149,7 @@ async function compose(config: Config, surroundings: Surroundings, closing: Clos
     isUp: () => readiness.storageUp,
     onSeen: () => readiness.storageWasSeen(),
     onAbsent: (error) =>
-      log.warn(
-        { err: error },
-        readiness.state.storageSeen
-          ? 'the storage is not there'
-          : 'the storage is not there yet: not ready until it is',
-      ),
+      log.warn(isDefect(error) ? { err: error } : {}, absenceLine(error, readiness.state.storageSeen)),
     intervalMs: storageLookInterval,
   });
   return {

@@ -3,7 +3,7 @@
  * later whenever its last operation failed, so that the word about it is true
  * although nobody asks for a layer.
  */
-import type { StorageDriver } from './storage-driver.js';
+import { type StorageDriver, StorageError } from './storage-driver.js';
 
 export interface StorageWatchOptions {
   /** How the last operation of the storage ended; while it is up nothing is asked. */
@@ -14,6 +14,20 @@ export interface StorageWatchOptions {
   readonly onAbsent: (error: unknown) => void;
   /** Milliseconds from one look to the next. */
   readonly intervalMs: number;
+}
+
+/** The line about a storage that is not there: its cause, and whether the server waits for it to become ready. */
+export function absenceLine(error: unknown, wasSeen: boolean): string {
+  const [cause = ''] = (error instanceof Error ? error.message : String(error)).split('\n', 1);
+  if (wasSeen) return `storage: ${cause}`;
+  const end = /does not|holds no/.test(cause) ? 'it does' : 'that is mended';
+  return `storage: ${cause}; not ready until ${end}`;
+}
+
+/** Whether the error is a defect of a driver, whose stack somebody needs. */
+export function isDefect(error: unknown): boolean {
+  if (!(error instanceof StorageError)) return true;
+  return error.cause instanceof TypeError || error.cause instanceof ReferenceError;
 }
 
 export class StorageWatch {

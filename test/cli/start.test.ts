@@ -130,7 +130,7 @@ describe('a storage that is not there', () => {
     try {
       const server = await startServer([`--storage=file://${mount}`]);
       expect(await server.logged((line) => line['level'] === 'warn')).toMatchObject({
-        msg: 'the storage is not there yet: not ready until it is',
+        msg: `storage: the storage root ${mount} does not hold /docker/registry/v2; not ready until it does`,
       });
       expect(await server.readyz(503)).toMatchObject({ status: 'not ready', storageSeen: false });
       expect((await run(['health', '--admin', server.admin])).code).toBe(1);

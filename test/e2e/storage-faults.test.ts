@@ -31,6 +31,7 @@ import { openDescriptors } from '../parts/open-descriptors.js';
 import { parsePrometheus } from '../parts/prometheus-families.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
 import { TemporaryTree } from '../parts/temporary-tree.js';
+import { withoutPrivilege } from '../parts/without-privilege.js';
 
 const repository = repositoryNamed('library/app');
 const unavailable = { code: status.UNAVAILABLE };
@@ -399,17 +400,4 @@ async function hungThreads(pid: number): Promise<number> {
     tasks.map((task) => readFile(`/proc/${pid}/task/${task}/wchan`, 'utf8').catch(() => '')),
   );
   return waits.filter((wait) => wait === 'wait_for_partner').length;
-}
-
-/** A Node to whom the modes of files apply even when this is root. */
-async function withoutPrivilege(folder: string): Promise<string> {
-  if (process.getuid?.() !== 0) return process.execPath;
-  const script = join(folder, 'node');
-  const drop = '-dac_override,-dac_read_search';
-  await writeFile(
-    script,
-    `#!/bin/sh\nexec setpriv --inh-caps=${drop} --bounding-set=${drop} '${process.execPath}' "$@"\n`,
-    { mode: 0o755 },
-  );
-  return script;
 }

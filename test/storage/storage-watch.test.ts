@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type StorageDriver, StorageError } from '../../src/storage/storage-driver.js';
-import { StorageWatch } from '../../src/storage/storage-watch.js';
+import { absenceLine, isDefect, StorageWatch } from '../../src/storage/storage-watch.js';
 
 const intervalMs = 1000;
 
@@ -109,5 +109,26 @@ describe('a storage watch', () => {
     await vi.advanceTimersByTimeAsync(10 * intervalMs);
     expect({ seen, absences, looks: mount.looks }).toEqual({ seen: 0, absences: [], looks: 1 });
     expect(vi.getTimerCount()).toBe(0);
+  });
+});
+
+describe('the line about a storage that is not there', () => {
+  it.each([
+    [
+      new StorageError('the bucket layers does not exist'),
+      'the bucket layers does not exist; not ready until it does',
+    ],
+    [new StorageError('opening failed: EACCES'), 'opening failed: EACCES; not ready until that is mended'],
+    [new Error('first\nsecond'), 'first; not ready until that is mended'],
+    ['no error at all', 'no error at all; not ready until that is mended'],
+  ])('%s', (error, line) => {
+    expect(absenceLine(error, false)).toBe(`storage: ${line}`);
+    expect(absenceLine(error, true)).toBe(`storage: ${line.split(';', 1)[0]}`);
+  });
+
+  it('comes with a stack only of a defect', () => {
+    expect(isDefect(new StorageError('no', { cause: new Error('EIO') }))).toBe(false);
+    expect(isDefect(new StorageError('no', { cause: new TypeError('of undefined') }))).toBe(true);
+    expect(isDefect(new RangeError('no'))).toBe(true);
   });
 });

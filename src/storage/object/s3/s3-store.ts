@@ -168,11 +168,16 @@ export class S3Store implements ObjectStore {
     if (code === 'NoSuchBucket') return this.#missing();
     if (status === 412) return new ObjectChangedError();
     if (status === 416) return new RangeBeyondEndError();
-    if (code === 'AccessDenied') {
+    // A HEAD has no body that could tell a code.
+    if (code === 'AccessDenied' || (what === 'HEAD' && status === 403)) {
       return new StorageError(
-        `${this.place} denies a ${what} (403 AccessDenied): the credentials need s3:GetObject on its objects and s3:ListBucket on the bucket, without which an absent key is denied too`,
+        `${this.place} denies a ${what} (403): the credentials need s3:GetObject on its objects and s3:ListBucket on the bucket, without which an absent key is denied too`,
       );
     }
+    if (code === 'CredentialsProviderError')
+      return new StorageError(
+        `${this.place} cannot be asked: the environment, the AWS profile and the machine hold no credentials`,
+      );
     return new StorageError(
       `${this.place} failed a ${what}: ${status === undefined ? code : `${status} ${code}`}`,
     );
