@@ -69,10 +69,10 @@ async function openS3(url: string, timeoutMs: number): Promise<StorageDriver> {
   const { location, query } = split(url);
   const { parseS3Url } = await import('./object/s3/url.js');
   const parsed = parseS3Url(location, query);
-  const [{ S3Store }, { ObjectDriver }] = await Promise.all([
-    import('./object/s3/s3-store.js'),
-    import('./object/object-driver.js'),
-  ]);
+  const [{ S3Store }, { ObjectDriver }] = await installed(
+    's3:// needs @aws-sdk/client-s3, @aws-sdk/s3-request-presigner and @smithy/node-http-handler',
+    Promise.all([import('./object/s3/s3-store.js'), import('./object/object-driver.js')]),
+  );
   const store = new S3Store(parsed);
   try {
     await store.region();
@@ -90,16 +90,26 @@ async function openAzure(url: string, timeoutMs: number): Promise<StorageDriver>
   const { azureAccess, otherSlash, parseAzureUrl } = await import('./object/azure/url.js');
   const parsed = parseAzureUrl(location, query);
   const access = azureAccess(parsed, process.env);
-  const [{ AzureStore }, { ObjectDriver }] = await Promise.all([
-    import('./object/azure/azure-store.js'),
-    import('./object/object-driver.js'),
-  ]);
+  const [{ AzureStore }, { ObjectDriver }] = await installed(
+    'azblob:// needs @azure/storage-blob',
+    Promise.all([import('./object/azure/azure-store.js'), import('./object/object-driver.js')]),
+  );
   const { prefix } = parsed;
   return new ObjectDriver(new AzureStore(parsed, access), {
     prefix,
     elsewhere: otherSlash(prefix),
     timeoutMs,
   });
+}
+
+/** Code that loads optional dependencies. Throws `StorageUrlError`, which begins with `need`, when they are not there. */
+async function installed<T>(need: string, loading: Promise<T>): Promise<T> {
+  try {
+    return await loading;
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND')) throw error;
+    throw new StorageUrlError(`${need}, not installed here: npm ci --omit=dev installs it`, { cause: error });
+  }
 }
 
 function parseFileUrl(url: string): { root: string; also: string[]; allowEmpty: boolean } {

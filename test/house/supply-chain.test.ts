@@ -12,6 +12,8 @@ interface Locked {
   readonly version: string;
   readonly integrity?: string;
   readonly dev?: boolean;
+  readonly optional?: boolean;
+  readonly engines?: { readonly node?: string };
   readonly hasInstallScript?: boolean;
 }
 
@@ -25,8 +27,25 @@ it('each package in production is one version with its hash', () => {
   expect(
     production.filter(([, { version, integrity }]) => !version || !integrity?.startsWith('sha512-')),
   ).toEqual([]);
-  const wanted = Object.entries({ ...manifest.dependencies, ...manifest.devDependencies });
+  const { dependencies, optionalDependencies, devDependencies, overrides } = manifest;
+  const wanted = Object.entries({
+    ...dependencies,
+    ...optionalDependencies,
+    ...devDependencies,
+    ...overrides,
+  });
   expect(wanted.filter(([, range]) => !/^\d+\.\d+\.\d+$/.test(String(range)))).toEqual([]);
+});
+
+it('each optional package can be installed where npm runs on Node 20', () => {
+  // npm leaves out an optional package that wants a newer Node than its own, and says nothing.
+  const optional = production.filter(([, { optional }]) => optional === true);
+  expect(optional.length).toBeGreaterThan(20);
+  const wants = optional.map(([path, { engines }]) => [
+    path,
+    Number(/>=\s*(\d+)/.exec(engines?.node ?? '')?.[1] ?? 0),
+  ]);
+  expect(wants.filter(([, major]) => Number(major) > 20)).toEqual([]);
 });
 
 it('no package in production runs a script when it is installed', () => {
@@ -47,5 +66,6 @@ it('npm run sbom lists what is in production, and nothing else', async () => {
     group ? `${group}/${name}` : name,
   );
   expect(new Set(listed)).toEqual(new Set(production.map(([path]) => nameOf(path))));
-  for (const name of Object.keys(manifest.dependencies)) expect(listed).toContain(name);
+  for (const name of Object.keys({ ...manifest.dependencies, ...manifest.optionalDependencies }))
+    expect(listed).toContain(name);
 });

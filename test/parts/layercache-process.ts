@@ -14,6 +14,8 @@ export interface RunOptions {
   readonly node?: string;
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
+  /** The program of another installation. */
+  readonly bin?: string;
 }
 
 /** How a run that ends by itself ended. */
@@ -28,8 +30,9 @@ export type LogLine = Readonly<Record<string, unknown>> & { readonly msg?: strin
 
 const patience = 15_000;
 
-function start(args: readonly string[], { node = process.execPath, env, cwd }: RunOptions): ChildProcess {
-  const child = spawn(node, [bin, ...args], {
+function start(args: readonly string[], options: RunOptions): ChildProcess {
+  const { node = process.execPath, env, cwd, bin: program = bin } = options;
+  const child = spawn(node, [program, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { PATH: process.env['PATH'], ...env },
     cwd,
