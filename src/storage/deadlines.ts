@@ -1,17 +1,17 @@
 /**
- * Answers that are waited for, each for the same time at most. Because the
- * time is the same, the oldest is always the next to expire: one timer watches
- * them all, and a call costs an entry in a set instead of a timer of its own.
+ * Deadlines of operations that all have the same timeout. The oldest is always
+ * the next to expire, so one timer serves all of them, and an operation costs an
+ * entry in a set instead of a timer.
  */
 import { StorageError } from './storage-driver.js';
 
-/** One answer that somebody waits for: settled by the work, or given up, whichever comes first. */
+/** The result of one operation: settled by the work or cancelled, whichever comes first. */
 export class Pending<T> {
   readonly promise: Promise<T>;
-  /** When it is given up, on the clock of `performance.now()`. */
+  /** When it expires, on the clock of `performance.now()`. */
   readonly deadline: number;
-  /** Told once, when the answer is given up instead of settled by the work. */
-  onGivenUp: ((reason: unknown) => void) | undefined;
+  /** Called once, when the result is cancelled before the work settles it. */
+  onCancel: ((reason: unknown) => void) | undefined;
 
   readonly #onEnd: (ended: Expirable) => void;
   readonly #signal: AbortSignal | undefined;
@@ -29,7 +29,7 @@ export class Pending<T> {
     signal?.addEventListener('abort', this);
   }
 
-  /** Nobody waits any more: what the work still brings must be let go of. */
+  /** No longer waited for: a value that arrives now must be released. */
   get settled(): boolean {
     return this.#resolve === undefined;
   }
@@ -52,14 +52,14 @@ export class Pending<T> {
     return true;
   }
 
-  /** Rejects without waiting for the work. */
-  giveUp(reason: unknown): void {
-    if (this.reject(reason)) this.onGivenUp?.(reason);
+  /** Rejects now, without waiting for the work. */
+  cancel(reason: unknown): void {
+    if (this.reject(reason)) this.onCancel?.(reason);
   }
 
   /** The signal's event; an object that listens saves a closure per call. */
   handleEvent(): void {
-    this.giveUp(this.#signal?.reason);
+    this.cancel(this.#signal?.reason);
   }
 
   #end(): void {
@@ -70,10 +70,10 @@ export class Pending<T> {
   }
 }
 
-/** What the timer needs to know of a pending answer. */
+/** The part of a pending result that the timer uses. */
 interface Expirable {
   readonly deadline: number;
-  giveUp(reason: unknown): void;
+  cancel(reason: unknown): void;
 }
 
 export class Deadlines {
@@ -81,22 +81,22 @@ export class Deadlines {
   readonly #open = new Set<Expirable>();
   #timer: NodeJS.Timeout | undefined;
 
-  /** `timeoutMs`: milliseconds that each answer may take. */
+  /** `timeoutMs`: milliseconds that each operation may take. */
   constructor(timeoutMs: number) {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** Begins to wait for an answer, until the signal aborts or the time is up. */
+  /** Starts a deadline; the result is also cancelled when the signal aborts. */
   begin<T>(signal: AbortSignal | undefined): Pending<T> {
     const pending = new Pending<T>(performance.now() + this.#timeoutMs, signal, this.#forget);
     this.#open.add(pending);
     if (this.#timer === undefined) this.#timer = setTimeout(this.#wake, this.#timeoutMs);
     else if (this.#open.size === 1) this.#timer.ref();
-    if (signal?.aborted) pending.giveUp(signal.reason);
+    if (signal?.aborted) pending.cancel(signal.reason);
     return pending;
   }
 
-  /** Resolves when the work has ended, well or not, or when its time is up. */
+  /** Resolves when the work has ended, well or not, or at the deadline. */
   async ended(work: Promise<unknown>): Promise<void> {
     const pending = this.begin<void>(undefined);
     const done = (): void => {
@@ -106,25 +106,25 @@ export class Deadlines {
     try {
       await pending.promise;
     } catch {
-      // Only the deadline rejects it, and the caller asked not to be told.
+      // Only the deadline rejects it, and then the wait is over as well.
     }
   }
 
-  /** Gives up everything that is waited for. */
-  giveUpAll(reason: unknown): void {
-    for (const pending of this.#open) pending.giveUp(reason);
+  /** Cancels every pending result. */
+  cancelAll(reason: unknown): void {
+    for (const pending of this.#open) pending.cancel(reason);
   }
 
   readonly #forget = (ended: Expirable): void => {
     this.#open.delete(ended);
-    // A timer that watches nothing must not keep the process alive.
+    // A timer without operations must not keep the process alive.
     if (this.#open.size === 0) this.#timer?.unref();
   };
 
   readonly #wake = (): void => {
     const oldest = this.#oldest();
     if (oldest === undefined || oldest.deadline > performance.now()) this.#arm(oldest);
-    // After a pause of the whole process the answers may lie unread: they get one turn.
+    // After a pause of the whole process, answers may lie unread: let the event loop read them first.
     else setImmediate(this.#expire);
   };
 
@@ -132,7 +132,7 @@ export class Deadlines {
     const now = performance.now();
     for (const pending of this.#open) {
       if (pending.deadline > now) break;
-      pending.giveUp(new StorageError(`the storage did not answer within ${this.#timeoutMs} ms`));
+      pending.cancel(new StorageError(`the storage did not answer within ${this.#timeoutMs} ms`));
     }
     this.#arm(this.#oldest());
   };

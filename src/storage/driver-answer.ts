@@ -1,7 +1,7 @@
 /**
- * What a driver answers, held against the contract. A driver may be somebody
- * else's, without types, and it need not import our error classes: an error is
- * known by its name.
+ * Checks a driver's answers against the contract. A third party's driver may be
+ * written without types and need not import our error classes: errors are
+ * recognized by name.
  */
 import {
   BlobChangedError,
@@ -14,8 +14,8 @@ import {
   StorageError,
 } from './storage-driver.js';
 
-/** The driver's error as the contract has it; one it does not have is a `StorageError`. */
-export function typed(error: unknown, path: string): Error {
+/** The driver's error as one of the contract's; any other becomes a `StorageError`. */
+export function toContractError(error: unknown, path: string): Error {
   if (
     error instanceof StorageError ||
     error instanceof PathNotFoundError ||

@@ -1,12 +1,19 @@
 /**
- * Any driver, made safe to depend on (rule 16). Whatever the driver does, an
- * operation ends within its time, an aborted one ends at once, what comes too
- * late is closed, and the only errors are the contract's. The driver is told
- * through the signal it was given when nobody waits for it any more.
+ * Holds any driver to the contract (rule 16). An operation ends by its deadline
+ * and an aborted one at once, whatever the driver does. A blob that is opened too
+ * late is closed, and every error is one of the contract's. The signal that the
+ * driver was given aborts when its operation is no longer waited for.
  */
 
 import { Deadlines, type Pending } from './deadlines.js';
-import { checkedCount, checkedOpen, checkedSmall, checkedStat, checkedUrl, typed } from './driver-answer.js';
+import {
+  checkedCount,
+  checkedOpen,
+  checkedSmall,
+  checkedStat,
+  checkedUrl,
+  toContractError,
+} from './driver-answer.js';
 import {
   assertValidPath,
   assertValidRange,
@@ -19,30 +26,30 @@ import {
 } from './storage-driver.js';
 
 /**
- * The most operations that nobody waits for any more and that the driver has
- * not ended all the same. A driver that hears its signal never has many.
+ * The most operations that are no longer waited for and still run. A driver that
+ * heeds its signal never has many.
  */
-const maxLeftBehind = 1000;
+const maxAbandoned = 1000;
 
-/** What all operations of one driver share: their time, and the count of those left behind. */
-class Watch {
+/** The deadlines of one driver's operations, and the count of those that are abandoned. */
+class OperationTracker {
   readonly deadlines: Deadlines;
-  #leftBehind = 0;
+  #abandoned = 0;
 
   constructor(timeoutMs: number) {
     this.deadlines = new Deadlines(timeoutMs);
   }
 
-  get isHopeless(): boolean {
-    return this.#leftBehind >= maxLeftBehind;
+  get isSaturated(): boolean {
+    return this.#abandoned >= maxAbandoned;
   }
 
-  /** To be called when a pending answer is given up whose work has started. */
-  leaveBehind(): void {
-    this.#leftBehind += 1;
+  /** To be called when a started operation is cancelled. */
+  countAbandoned(): void {
+    this.#abandoned += 1;
   }
 
-  /** Brings the work's end to whoever waits; resolves, never rejects, when it has really ended. */
+  /** Settles `pending` with the outcome of the work; resolves when the work has ended, and never rejects. */
   async settle<T>(
     pending: Pending<T>,
     path: string,
@@ -53,15 +60,15 @@ class Watch {
     try {
       value = await work();
     } catch (error) {
-      if (!pending.reject(typed(error, path))) this.#leftBehind -= 1;
+      if (!pending.reject(toContractError(error, path))) this.#abandoned -= 1;
       return;
     }
     if (pending.resolve(value)) return;
-    this.#leftBehind -= 1;
+    this.#abandoned -= 1;
     try {
       await discard?.(value);
     } catch {
-      // Closing never throws by contract; the caller has had his error already.
+      // Closing never throws by contract, and the caller already has an error.
     }
   }
 }
@@ -69,53 +76,53 @@ class Watch {
 export class GuardedDriver implements StorageDriver {
   readonly name: string;
   readonly #inner: StorageDriver;
-  readonly #watch: Watch;
+  readonly #tracker: OperationTracker;
   #closing: Promise<void> | undefined;
 
   /** `timeoutMs`: milliseconds that one operation, and one read of a reader, may take. */
   constructor(inner: StorageDriver, timeoutMs: number) {
     this.name = inner.name;
     this.#inner = inner;
-    this.#watch = new Watch(timeoutMs);
+    this.#tracker = new OperationTracker(timeoutMs);
   }
 
   async open(path: string, range: BlobRange, signal: AbortSignal): Promise<OpenBlob> {
     assertValidPath(path);
     assertValidRange(range);
-    const line = new AbortController();
+    const controller = new AbortController();
     const blob = await this.#guarded(
       path,
       signal,
-      line,
-      async (told) => await checkedOpen(await this.#inner.open(path, range, told)),
+      controller,
+      async (innerSignal) => await checkedOpen(await this.#inner.open(path, range, innerSignal)),
       (late) => late.reader.close(),
     );
-    const reader = new GuardedReader(blob.reader, path, this.#watch, signal, line);
+    const reader = new GuardedReader(blob.reader, path, this.#tracker, signal, controller);
     return { size: blob.size, version: blob.version, reader };
   }
 
   async stat(path: string, signal: AbortSignal): Promise<BlobStat> {
     assertValidPath(path);
-    return this.#guarded(path, signal, new AbortController(), async (told) =>
-      checkedStat(await this.#inner.stat(path, told)),
+    return this.#guarded(path, signal, new AbortController(), async (innerSignal) =>
+      checkedStat(await this.#inner.stat(path, innerSignal)),
     );
   }
 
   async readSmall(path: string, signal: AbortSignal): Promise<Uint8Array> {
     assertValidPath(path);
-    return this.#guarded(path, signal, new AbortController(), async (told) =>
-      checkedSmall(await this.#inner.readSmall(path, told)),
+    return this.#guarded(path, signal, new AbortController(), async (innerSignal) =>
+      checkedSmall(await this.#inner.readSmall(path, innerSignal)),
     );
   }
 
   async check(signal: AbortSignal): Promise<void> {
-    await this.#guarded('', signal, new AbortController(), (told) => this.#inner.check(told));
+    await this.#guarded('', signal, new AbortController(), (innerSignal) => this.#inner.check(innerSignal));
   }
 
   async redirectUrl(path: string, signal: AbortSignal): Promise<string | undefined> {
     assertValidPath(path);
-    return this.#guarded(path, signal, new AbortController(), async (told) =>
-      checkedUrl(await this.#inner.redirectUrl(path, told)),
+    return this.#guarded(path, signal, new AbortController(), async (innerSignal) =>
+      checkedUrl(await this.#inner.redirectUrl(path, innerSignal)),
     );
   }
 
@@ -125,29 +132,30 @@ export class GuardedDriver implements StorageDriver {
   }
 
   async #close(): Promise<void> {
-    this.#watch.deadlines.giveUpAll(new StorageError('the driver was closed'));
-    const pending = this.#watch.deadlines.begin<void>(undefined);
-    pending.onGivenUp = () => this.#watch.leaveBehind();
-    void this.#watch.settle(pending, '', () => this.#inner.close());
+    this.#tracker.deadlines.cancelAll(new StorageError('the driver was closed'));
+    const pending = this.#tracker.deadlines.begin<void>(undefined);
+    pending.onCancel = () => this.#tracker.countAbandoned();
+    void this.#tracker.settle(pending, '', () => this.#inner.close());
     await pending.promise;
   }
 
   #guarded<T>(
     path: string,
     signal: AbortSignal,
-    line: AbortController,
-    work: (told: AbortSignal) => Promise<T>,
+    controller: AbortController,
+    work: (innerSignal: AbortSignal) => Promise<T>,
     discard?: (late: T) => Promise<void>,
   ): Promise<T> {
-    const pending = this.#watch.deadlines.begin<T>(signal);
-    if (this.#closing !== undefined) pending.giveUp(new StorageError('the driver is closed'));
-    else if (this.#watch.isHopeless) pending.giveUp(new StorageError('the storage answers nothing any more'));
+    const pending = this.#tracker.deadlines.begin<T>(signal);
+    if (this.#closing !== undefined) pending.cancel(new StorageError('the driver is closed'));
+    else if (this.#tracker.isSaturated)
+      pending.cancel(new StorageError('the storage answers nothing any more'));
     if (pending.settled) return pending.promise;
-    pending.onGivenUp = (reason) => {
-      this.#watch.leaveBehind();
-      line.abort(reason);
+    pending.onCancel = (reason) => {
+      this.#tracker.countAbandoned();
+      controller.abort(reason);
     };
-    void this.#watch.settle(pending, path, () => work(line.signal), discard);
+    void this.#tracker.settle(pending, path, () => work(controller.signal), discard);
     return pending.promise;
   }
 }
@@ -155,23 +163,29 @@ export class GuardedDriver implements StorageDriver {
 class GuardedReader implements BlobReader {
   readonly #inner: BlobReader;
   readonly #path: string;
-  readonly #watch: Watch;
+  readonly #tracker: OperationTracker;
   readonly #signal: AbortSignal;
-  readonly #line: AbortController;
-  #pending: Pick<Pending<never>, 'giveUp'> | undefined;
-  /** The inner reader's call under way, which may outlast its caller's wait. */
+  readonly #controller: AbortController;
+  #pending: Pick<Pending<never>, 'cancel'> | undefined;
+  /** The running call of the inner reader, which may outlast its deadline. */
   #busy: Promise<void> | undefined;
   #isHung = false;
-  /** Why no read can follow: the place in the blob is no longer known. */
-  #lost: { readonly reason: unknown } | undefined;
+  /** Why no read can follow: the position in the blob is unknown. */
+  #failure: { readonly reason: unknown } | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(inner: BlobReader, path: string, watch: Watch, signal: AbortSignal, line: AbortController) {
+  constructor(
+    inner: BlobReader,
+    path: string,
+    tracker: OperationTracker,
+    signal: AbortSignal,
+    controller: AbortController,
+  ) {
     this.#inner = inner;
     this.#path = path;
-    this.#watch = watch;
+    this.#tracker = tracker;
     this.#signal = signal;
-    this.#line = line;
+    this.#controller = controller;
     signal.addEventListener('abort', this);
     if (signal.aborted) this.handleEvent();
   }
@@ -192,31 +206,31 @@ class GuardedReader implements BlobReader {
 
   /** The signal's event. */
   handleEvent(): void {
-    this.#lose(this.#signal.reason);
+    this.#fail(this.#signal.reason);
   }
 
-  readonly #onGivenUp = (reason: unknown): void => {
-    this.#watch.leaveBehind();
-    if (this.#lost !== undefined) return;
+  readonly #onCancel = (reason: unknown): void => {
+    this.#tracker.countAbandoned();
+    if (this.#failure !== undefined) return;
     this.#isHung = true;
-    this.#lose(reason);
+    this.#fail(reason);
   };
 
-  #lose(reason: unknown): void {
-    if (this.#lost !== undefined) return;
-    this.#lost = { reason };
-    this.#pending?.giveUp(reason);
-    this.#line.abort(reason);
+  #fail(reason: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = { reason };
+    this.#pending?.cancel(reason);
+    this.#controller.abort(reason);
   }
 
   async #run<T>(work: () => Promise<T>): Promise<T> {
     if (this.#closing !== undefined) throw new StorageError('the reader is closed');
-    if (this.#lost !== undefined) throw this.#lost.reason;
+    if (this.#failure !== undefined) throw this.#failure.reason;
     if (this.#busy !== undefined) throw new StorageError('a read is still under way');
-    const pending = this.#watch.deadlines.begin<T>(undefined);
-    pending.onGivenUp = this.#onGivenUp;
+    const pending = this.#tracker.deadlines.begin<T>(undefined);
+    pending.onCancel = this.#onCancel;
     this.#pending = pending;
-    this.#busy = this.#watch.settle(pending, this.#path, work).finally(() => {
+    this.#busy = this.#tracker.settle(pending, this.#path, work).finally(() => {
       this.#busy = undefined;
     });
     try {
@@ -229,19 +243,18 @@ class GuardedReader implements BlobReader {
   async #close(): Promise<void> {
     this.#signal.removeEventListener('abort', this);
     const busy = this.#busy;
-    if (busy === undefined) return this.#watch.deadlines.ended(this.#closeInner());
-    this.#lose(new StorageError('the reader was closed'));
+    if (busy === undefined) return this.#tracker.deadlines.ended(this.#closeInner());
+    this.#fail(new StorageError('the reader was closed'));
     const closed = busy.then(() => this.#closeInner());
-    // Its time is up already, and the caller has waited enough.
-    if (!this.#isHung) await this.#watch.deadlines.ended(closed);
+    // The call is past its deadline, so the caller has waited long enough.
+    if (!this.#isHung) await this.#tracker.deadlines.ended(closed);
   }
 
   async #closeInner(): Promise<void> {
     try {
       await this.#inner.close();
     } catch {
-      // The contract says that it never throws; whoever closes is done with
-      // the blob and has no use for the news.
+      // Closing never throws by contract, and the caller is done with the blob.
     }
   }
 }

@@ -18,21 +18,21 @@ export interface StorageOptions {
  * - `azblob://account/container/prefix?…` (see `azure-url.ts`);
  * - `module:./driver.js?…`, a driver of the user's own (see `module-driver.ts`).
  *
- * Throws `StorageUrlError`, in one line that names no value of the query,
- * which may be a secret. Whether the storage is there is for `check` to say.
+ * Throws `StorageUrlError`, of one line that names no value of the query, which
+ * may be a secret. Succeeds also when the storage is not there; `check` tells.
  */
 export async function openStorage(url: string, { timeoutMs }: StorageOptions): Promise<StorageDriver> {
   const scheme = schemeOf(url);
-  // The file driver watches its own time and signals: a second watch would cost every hit.
+  // The file driver keeps its own deadlines and heeds signals: a guard would cost every hit.
   if (scheme === 'file') return await openFiles(url, timeoutMs);
   return new GuardedDriver(await openDriver(scheme, url, timeoutMs), timeoutMs);
 }
 
-/** The URL for a log line: the values of a module's query may be secrets and are left out. */
+/** The URL for a log line, without the values of a module's query, which may be secrets. */
 export function describeStorage(url: string): string {
   const scheme = schemeOf(url);
   if (scheme === 'file') return url;
-  // What has been opened holds no credentials; what could not be may.
+  // A URL that was opened holds no credentials; one that was refused may.
   if (scheme === 's3' || scheme === 'azblob') return url.includes('@') ? `${scheme}:…` : url;
   if (scheme !== 'module') return `${scheme}:…`;
   const { location, query } = split(url);

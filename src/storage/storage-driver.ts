@@ -9,7 +9,7 @@
  * Every implementation passes `test/contract/storage-driver.ts`.
  *
  * An operation whose signal is aborted rejects promptly with the signal's
- * reason and leaves nothing open. Otherwise the only errors are those below.
+ * reason and leaves nothing open. Otherwise every error is one of those below.
  */
 
 /** What the storage holds at a path. */
@@ -32,8 +32,8 @@ export interface BlobRange {
 }
 
 /**
- * Pulls the bytes of the range that was opened. One read at a time. Whoever
- * opened it closes it, on every path.
+ * Reads the bytes of the range that was opened, one read at a time. The caller
+ * of `open` closes it, on every path.
  */
 export interface BlobReader {
   /**
@@ -49,7 +49,7 @@ export interface BlobReader {
   /** Whether the blob still has the size and version it was opened with, as far as can be told cheaply. */
   unchanged(): Promise<boolean>;
 
-  /** Lets go of the blob, also while a read runs, which then rejects. Idempotent; never throws. */
+  /** Releases the blob; a running read rejects. Idempotent; never throws. */
   close(): Promise<void>;
 }
 
@@ -64,8 +64,8 @@ export interface StorageDriver {
 
   /**
    * Opens a range of a blob; its whole size and version come from the same
-   * operation. The signal is the reader's too, for as long as it lives: once
-   * it is aborted every read rejects with its reason, and closing is left to do.
+   * operation. The signal is the reader's too: once it is aborted, every read
+   * rejects with its reason, and the reader must still be closed.
    */
   open(path: string, range: BlobRange, signal: AbortSignal): Promise<OpenBlob>;
 
@@ -84,7 +84,7 @@ export interface StorageDriver {
   /** A URL from which a client may read the blob itself, `undefined` where the driver cannot sign one. */
   redirectUrl(path: string, signal: AbortSignal): Promise<string | undefined>;
 
-  /** Lets go of everything, readers included; operations under way and later ones fail with `StorageError`. */
+  /** Releases everything, readers included; running and later operations fail with `StorageError`. */
   close(): Promise<void>;
 }
 

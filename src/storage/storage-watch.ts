@@ -1,18 +1,18 @@
 /**
- * Looks after a storage that is not there: at start until it was first seen,
- * later whenever its last operation failed, so that the word about it is true
- * although nobody asks for a layer.
+ * Probes a storage that is not there: at start until a check succeeds, later
+ * whenever the last operation failed. Readiness and metrics are therefore right
+ * also when no layer is asked for.
  */
 import { type StorageDriver, StorageError } from './storage-driver.js';
 
 export interface StorageWatchOptions {
-  /** How the last operation of the storage ended; while it is up nothing is asked. */
+  /** Whether the last operation of the storage succeeded; while it is true nothing is probed. */
   readonly isUp: () => boolean;
   /** The storage is there and holds a registry. */
   readonly onSeen: () => void;
-  /** The storage is not there; told once for each outage. */
+  /** The storage is not there; called once for each outage. */
   readonly onAbsent: (error: unknown) => void;
-  /** Milliseconds from one look to the next. */
+  /** Milliseconds between two probes. */
   readonly intervalMs: number;
 }
 
@@ -35,8 +35,8 @@ export class StorageWatch {
   readonly #options: StorageWatchOptions;
   readonly #closing = new AbortController();
   #timer: NodeJS.Timeout | undefined;
-  #told = false;
-  /** Whether a look has found it: an operation that found it up first makes nobody ready. */
+  #reported = false;
+  /** Whether a check has succeeded: an operation that succeeds earlier does not make the server ready. */
   #seen = false;
 
   constructor(driver: StorageDriver, options: StorageWatchOptions) {
@@ -44,13 +44,13 @@ export class StorageWatch {
     this.#options = options;
   }
 
-  /** Looks for the first time, and from then on by itself. Resolves when the first look is over. */
+  /** Starts probing. Resolves when the first check has ended. */
   async start(): Promise<void> {
-    await this.#look();
+    await this.#check();
     this.#schedule();
   }
 
-  /** Looks no more. Idempotent. */
+  /** Stops probing. Idempotent. */
   close(): void {
     this.#closing.abort();
     clearTimeout(this.#timer);
@@ -59,25 +59,25 @@ export class StorageWatch {
   #schedule(): void {
     if (this.#closing.signal.aborted) return;
     this.#timer = setTimeout(async () => {
-      if (this.#seen && this.#options.isUp()) this.#told = false;
-      else await this.#look();
+      if (this.#seen && this.#options.isUp()) this.#reported = false;
+      else await this.#check();
       this.#schedule();
     }, this.#options.intervalMs);
     this.#timer.unref();
   }
 
   // The driver's own deadline bounds it.
-  async #look(): Promise<void> {
+  async #check(): Promise<void> {
     try {
       await this.#driver.check(this.#closing.signal);
     } catch (error) {
-      if (this.#told || this.#closing.signal.aborted) return;
-      this.#told = true;
+      if (this.#reported || this.#closing.signal.aborted) return;
+      this.#reported = true;
       this.#options.onAbsent(error);
       return;
     }
     if (this.#closing.signal.aborted) return;
-    this.#told = false;
+    this.#reported = false;
     this.#seen = true;
     this.#options.onSeen();
   }

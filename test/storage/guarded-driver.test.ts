@@ -64,7 +64,7 @@ describe('rule 16: a driver that hangs', () => {
     },
   );
 
-  it('rule 16: the driver is told when the time is up, and why', async () => {
+  it('rule 16: the signal of the driver aborts at the deadline, with the reason', async () => {
     const told = Promise.withResolvers<unknown>();
     const inner = driverOf({
       stat: (_, signal) =>
@@ -120,7 +120,7 @@ describe('rule 16: a driver that hangs', () => {
     await blob.reader.close();
   });
 
-  it('rule 16: a thousand left behind, and what comes is refused until some have ended', async () => {
+  it('rule 16: with a thousand abandoned operations new ones are refused until some have ended', async () => {
     const answers: Array<() => void> = [];
     let asked = 0;
     const inner = driverOf({
@@ -156,7 +156,7 @@ describe('what comes too late', () => {
     await closed.promise;
   });
 
-  it('an open that cannot even be closed, and an error, trouble nobody', async () => {
+  it('an open that cannot be closed, and an error, are ignored', async () => {
     const unhandled: unknown[] = [];
     const listener = (reason: unknown): void => void unhandled.push(reason);
     process.on('unhandledRejection', listener);

@@ -55,20 +55,20 @@ afterEach(() => {
 });
 
 describe('a storage watch', () => {
-  it('has looked once when it has started', async () => {
+  it('has checked once when it has started', async () => {
     mount.present = true;
     await watch.start();
     expect({ seen, absences, looks: mount.looks }).toEqual({ seen: 1, absences: [], looks: 1 });
   });
 
-  it('leaves a storage alone that is up', async () => {
+  it('does not probe a storage that is up', async () => {
     mount.present = true;
     await watch.start();
     await vi.advanceTimersByTimeAsync(10 * intervalMs);
     expect(mount.looks).toBe(1);
   });
 
-  it('rule 11: looks until the storage appears, and tells of its absence once', async () => {
+  it('rule 11: probes until the storage appears, and reports its absence once', async () => {
     await watch.start();
     await vi.advanceTimersByTimeAsync(3 * intervalMs);
     expect({ seen, looks: mount.looks }).toEqual({ seen: 0, looks: 4 });
@@ -78,7 +78,7 @@ describe('a storage watch', () => {
     expect(seen).toBe(1);
   });
 
-  it('rule 11: looks until it has seen the storage itself, also when an operation found it up first', async () => {
+  it('rule 11: probes until a check has succeeded, also when an operation succeeded first', async () => {
     await watch.start();
     mount.present = true;
     up = true;
@@ -88,7 +88,7 @@ describe('a storage watch', () => {
     expect(mount.looks).toBe(2);
   });
 
-  it('looks again when an operation found it down, and tells of each outage once', async () => {
+  it('probes again when an operation failed, and reports each outage once', async () => {
     mount.present = true;
     await watch.start();
     for (const outage of [1, 2]) {
@@ -102,7 +102,7 @@ describe('a storage watch', () => {
     }
   });
 
-  it('looks no more when it is closed, and tells nothing of a look under way', async () => {
+  it('stops when it is closed, and reports nothing of a running check', async () => {
     const starting = watch.start();
     watch.close();
     await starting;

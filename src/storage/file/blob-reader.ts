@@ -2,22 +2,22 @@ import type { Pending } from '../deadlines.js';
 import { type BlobRange, type BlobReader, StorageError } from '../storage-driver.js';
 import type { FileStat, FileSystem } from './file-system.js';
 import { failed } from './root.js';
-import type { ThreadGate } from './thread-gate.js';
+import type { ThreadLimiter } from './thread-limiter.js';
 
 /** Reads a range of an open file, by position, straight into the caller's buffer. */
 export class FileBlobReader implements BlobReader {
   readonly #fd: number;
   readonly #stat: FileStat;
   readonly #fileSystem: FileSystem;
-  readonly #gate: ThreadGate;
+  readonly #threads: ThreadLimiter;
   readonly #signal: AbortSignal;
   readonly #onClosed: (reader: FileBlobReader) => void;
   #position: number;
   readonly #end: number;
-  #pending: Pick<Pending<never>, 'giveUp'> | undefined;
-  /** A thread uses the descriptor; it may outlast the caller's wait. */
+  #pending: Pick<Pending<never>, 'cancel'> | undefined;
+  /** A thread uses the descriptor, possibly past the deadline of its caller. */
   #inThread = false;
-  /** The time of a call was up and its thread had not come back. */
+  /** A call is past its deadline and its thread has not returned. */
   #isHung = false;
   #onIdle: (() => void) | undefined;
   #closing: Promise<void> | undefined;
@@ -27,14 +27,14 @@ export class FileBlobReader implements BlobReader {
     range: BlobRange,
     signal: AbortSignal,
     fileSystem: FileSystem,
-    gate: ThreadGate,
+    threads: ThreadLimiter,
     onClosed: (reader: FileBlobReader) => void,
   ) {
     const size = Number(file.stat.size);
     this.#fd = file.fd;
     this.#stat = file.stat;
     this.#fileSystem = fileSystem;
-    this.#gate = gate;
+    this.#threads = threads;
     this.#signal = signal;
     this.#onClosed = onClosed;
     this.#position = Math.min(range.offset, size);
@@ -56,7 +56,7 @@ export class FileBlobReader implements BlobReader {
   async unchanged(): Promise<boolean> {
     this.#assertUsable();
     const now = await this.#run(() => this.#fileSystem.fstat(this.#fd));
-    // Not ctime: it changes when the file is unlinked, and the bytes do not.
+    // Not ctime: unlinking the file changes it without changing the bytes.
     return now.size === this.#stat.size && now.mtimeNs === this.#stat.mtimeNs;
   }
 
@@ -67,7 +67,7 @@ export class FileBlobReader implements BlobReader {
 
   /** The signal's event. */
   handleEvent(): void {
-    this.#pending?.giveUp(this.#signal.reason);
+    this.#pending?.cancel(this.#signal.reason);
   }
 
   #assertUsable(): void {
@@ -86,7 +86,7 @@ export class FileBlobReader implements BlobReader {
         this.#onIdle?.();
       }
     };
-    const pending = this.#gate.begin(work, undefined, undefined);
+    const pending = this.#threads.begin(work, undefined, undefined);
     this.#pending = pending;
     try {
       return await pending.promise;
@@ -101,12 +101,11 @@ export class FileBlobReader implements BlobReader {
 
   async #close(): Promise<void> {
     this.#signal.removeEventListener('abort', this);
-    this.#pending?.giveUp(new StorageError('the reader was closed'));
-    // The number of a closed descriptor may name another file at once: no
-    // thread may still be using it.
+    this.#pending?.cancel(new StorageError('the reader was closed'));
+    // A closed descriptor's number may be reused at once, so no thread may still use it.
     const released = this.#release();
-    // Whoever closes after a hung call has waited long enough.
-    if (!this.#isHung) await this.#gate.ended(released);
+    // After a hung call the caller has waited long enough.
+    if (!this.#isHung) await this.#threads.ended(released);
   }
 
   async #release(): Promise<void> {
@@ -115,7 +114,7 @@ export class FileBlobReader implements BlobReader {
         this.#onIdle = resolve;
       });
     }
-    await this.#gate.release(() => this.#fileSystem.close(this.#fd));
+    await this.#threads.release(() => this.#fileSystem.close(this.#fd));
     this.#onClosed(this);
   }
 }

@@ -21,7 +21,7 @@ import {
 import { FileBlobReader } from './blob-reader.js';
 import { type FileStat, type FileSystem, NodeFileSystem } from './file-system.js';
 import { FileRoot, failed, meansAbsent } from './root.js';
-import { ThreadGate, type Wanted } from './thread-gate.js';
+import { type CancellationToken, ThreadLimiter } from './thread-limiter.js';
 
 export interface FileDriverOptions {
   /** Absolute path of the directory. */
@@ -46,40 +46,40 @@ export class FileDriver implements StorageDriver {
   readonly name = 'file';
   readonly #fileSystem: FileSystem;
   readonly #root: FileRoot;
-  readonly #gate: ThreadGate;
+  readonly #threads: ThreadLimiter;
   readonly #readers = new Set<FileBlobReader>();
 
   constructor(options: FileDriverOptions, fileSystem: FileSystem = new NodeFileSystem()) {
     this.#fileSystem = fileSystem;
     this.#root = new FileRoot(options, fileSystem);
-    this.#gate = new ThreadGate(options.timeoutMs);
+    this.#threads = new ThreadLimiter(options.timeoutMs);
   }
 
   async open(path: string, range: BlobRange, signal: AbortSignal): Promise<OpenBlob> {
     assertValidPath(path);
     assertValidRange(range);
-    const file = await this.#gate.run(
-      (wanted) => this.#openFile(path, wanted),
+    const file = await this.#threads.run(
+      (token) => this.#openFile(path, token),
       signal,
       (late) => this.#fileSystem.close(late.fd),
     );
-    const reader = new FileBlobReader(file, range, signal, this.#fileSystem, this.#gate, this.#forget);
+    const reader = new FileBlobReader(file, range, signal, this.#fileSystem, this.#threads, this.#forget);
     this.#readers.add(reader);
     return { ...blobStatOf(file.stat), reader };
   }
 
   async stat(path: string, signal: AbortSignal): Promise<BlobStat> {
     assertValidPath(path);
-    return this.#gate.run((wanted) => this.#stat(path, wanted), signal, undefined);
+    return this.#threads.run((token) => this.#stat(path, token), signal, undefined);
   }
 
   async readSmall(path: string, signal: AbortSignal): Promise<Uint8Array> {
     assertValidPath(path);
-    return this.#gate.run((wanted) => this.#readSmall(path, wanted), signal, undefined);
+    return this.#threads.run((token) => this.#readSmall(path, token), signal, undefined);
   }
 
   async check(signal: AbortSignal): Promise<void> {
-    await this.#gate.run(() => this.#root.check(), signal, undefined);
+    await this.#threads.run(() => this.#root.check(), signal, undefined);
   }
 
   async redirectUrl(path: string): Promise<string | undefined> {
@@ -88,7 +88,7 @@ export class FileDriver implements StorageDriver {
   }
 
   async close(): Promise<void> {
-    this.#gate.close();
+    this.#threads.close();
     await Promise.all(Array.from(this.#readers, (reader) => reader.close()));
   }
 
@@ -96,7 +96,7 @@ export class FileDriver implements StorageDriver {
     this.#readers.delete(reader);
   };
 
-  async #stat(path: string, wanted: Wanted): Promise<BlobStat> {
+  async #stat(path: string, token: CancellationToken): Promise<BlobStat> {
     let isAbsent = false;
     try {
       const stat = await this.#fileSystem.stat(this.#root.path + path);
@@ -105,17 +105,17 @@ export class FileDriver implements StorageDriver {
       if (!meansAbsent(error)) throw failed('asking for the size failed', error);
       isAbsent = true;
     }
-    const file = await (isAbsent ? this.#openAgain(path, wanted) : this.#openFile(path, wanted));
+    const file = await (isAbsent ? this.#openAgain(path, token) : this.#openFile(path, token));
     await this.#fileSystem.close(file.fd);
     return blobStatOf(file.stat);
   }
 
-  async #readSmall(path: string, wanted: Wanted): Promise<Uint8Array> {
-    const { fd, stat } = await this.#openFile(path, wanted);
+  async #readSmall(path: string, token: CancellationToken): Promise<Uint8Array> {
+    const { fd, stat } = await this.#openFile(path, token);
     try {
       const size = Number(stat.size);
       if (size > maxSmallFile) throw new FileTooLongError();
-      // One byte more than there should be tells a file that grew.
+      // One byte more than the size shows whether the file grew.
       const content = Buffer.allocUnsafe(size + 1);
       const count = await this.#fileSystem.read(fd, content, content.length, 0);
       if (count > size) throw new StorageError('the file grew while it was read');
@@ -127,14 +127,14 @@ export class FileDriver implements StorageDriver {
     }
   }
 
-  async #openFile(path: string, wanted: Wanted): Promise<OpenFile> {
-    return (await this.#tryOpen(this.#root.path, path)) ?? (await this.#openAgain(path, wanted));
+  async #openFile(path: string, token: CancellationToken): Promise<OpenFile> {
+    return (await this.#tryOpen(this.#root.path, path)) ?? (await this.#openAgain(path, token));
   }
 
-  /** After nothing was found: finds it after all, or is certain. */
-  async #openAgain(path: string, wanted: Wanted): Promise<OpenFile> {
+  /** Looks again after nothing was found, and throws `PathNotFoundError` once absence is certain. */
+  async #openAgain(path: string, token: CancellationToken): Promise<OpenFile> {
     const certain = await this.#root.lookAgain((base) => {
-      if (wanted.settled) throw new StorageError('nobody waits for the file any more');
+      if (token.settled) throw new StorageError('the operation was cancelled');
       return this.#tryOpen(base, path);
     });
     if (certain === undefined) throw new PathNotFoundError(path);

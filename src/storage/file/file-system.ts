@@ -1,7 +1,7 @@
 /**
- * The few calls that the file driver makes of the operating system. Plain
- * descriptors and not `FileHandle`s, whose close waits for their reads without
- * a bound, and which crash the process when one is forgotten and collected.
+ * The system calls of the file driver. They use plain descriptors: closing a
+ * `FileHandle` waits for its reads without a bound, and one that is garbage
+ * collected while open ends the process.
  */
 import * as fs from 'node:fs';
 
@@ -10,7 +10,7 @@ export type FileStat = fs.BigIntStats;
 
 /** Each rejects with Node's own error (`code`: `ENOENT`, …). */
 export interface FileSystem {
-  /** Opens a file for reading without ever waiting for one: a FIFO without a writer opens too. */
+  /** Opens a file for reading without blocking, also a FIFO without a writer. */
   open(path: string): Promise<number>;
   /** Opens a directory, and nothing else. */
   openDirectory(path: string): Promise<number>;
@@ -18,14 +18,14 @@ export interface FileSystem {
   stat(path: string): Promise<FileStat>;
   /** Fills the front of `into` with at most `length` bytes from `position` on. */
   read(fd: number, into: Uint8Array, length: number, position: number): Promise<number>;
-  /** Gives the descriptor back, whatever the file system says to that. */
+  /** Closes the descriptor; never rejects. */
   close(fd: number): Promise<void>;
   realpath(path: string): Promise<string>;
   /** Whether the directory holds nothing at all. */
   isEmpty(path: string): Promise<boolean>;
   /**
-   * A path that leads to what is open there, wherever its name leads by now;
-   * `undefined` where the system has no such path.
+   * A path to the open file itself, independent of what its name leads to now;
+   * `undefined` where the system has none.
    */
   pathOf(fd: number): string | undefined;
   /** Where the file that `path` opened as `fd` really lies, all symlinks followed. */
@@ -99,7 +99,7 @@ export class NodeFileSystem implements FileSystem {
 
   realPathOf(fd: number, path: string): Promise<string> {
     const open = this.pathOf(fd);
-    // By name only where there is no other way: the name may lead elsewhere by now.
+    // The name may lead elsewhere by now, but the system offers no other way.
     if (open === undefined) return this.realpath(path);
     return new Promise((resolve, reject) => {
       // Not `realpath`, which fails for a file that was deleted meanwhile.

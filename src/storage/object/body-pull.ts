@@ -1,23 +1,21 @@
 import type { Readable } from 'node:stream';
 
-/** What Node reads from a socket at a time. */
+/** The most bytes that Node reads from a socket at a time. */
 const mostInChunk = 64 << 10;
 
 /**
- * Pulls a stream's bytes into buffers of the caller's. Between two reads the
- * stream flows on only until so many bytes are held as may be; beyond them it
- * holds back what its own high water mark allows. What came while the last
- * piece was on its way leaves in one piece: with 512 KiB ahead a layer of 256 MiB
- * takes a fifth less time than without.
+ * Reads a stream into the caller's buffers. Between two reads the stream flows
+ * until `readAhead` bytes are buffered, and is paused then. Measured: with 512 KiB
+ * of read-ahead a layer of 256 MiB takes a fifth less time.
  *
- * A read ends when its buffer is full, or at the end of the turn in which
- * bytes came: what a socket delivers in one turn leaves in one piece, and no
- * byte waits for the next one.
+ * A read ends when its buffer is full, or at the end of the turn of the event loop
+ * in which bytes came: bytes of one turn leave together, and none waits for the
+ * next turn.
  */
 export class BodyPull {
   readonly #stream: Readable;
-  readonly #ahead: () => number;
-  /** What came, and no read has taken yet. */
+  readonly #readAhead: () => number;
+  /** Chunks that no read has taken yet. */
   #held: Uint8Array[] = [];
   #heldBytes = 0;
   #into: Uint8Array | undefined;
@@ -27,10 +25,10 @@ export class BodyPull {
   #isEnded = false;
   #failure: Error | undefined;
 
-  /** `ahead`: bytes that may be held for the next read, at the moment. */
-  constructor(stream: Readable, ahead: () => number) {
+  /** `readAhead`: bytes that may be buffered for the next read now. */
+  constructor(stream: Readable, readAhead: () => number) {
     this.#stream = stream;
-    this.#ahead = ahead;
+    this.#readAhead = readAhead;
     stream.pause();
     stream.on('data', this.#onData);
     stream.on('end', this.#onEnd);
@@ -51,11 +49,11 @@ export class BodyPull {
   }
 
   /**
-   * Lets go of the stream. One that has `owing` bytes still to come is
-   * destroyed, its connection with it; one that has given all ends by itself.
+   * Releases the stream. With `owing` bytes still to come, the stream and its
+   * connection are destroyed; without, the stream ends by itself.
    */
   release(owing: number): void {
-    this.#failure ??= new Error('the body was let go of');
+    this.#failure ??= new Error('the body was released');
     this.#hold([]);
     this.#settle();
     if (owing > 0) this.#stream.destroy();
@@ -63,7 +61,7 @@ export class BodyPull {
   }
 
   readonly #onData = (chunk: Uint8Array): void => {
-    // Only what comes after the release of a body that has given all, which is nothing.
+    // Released: no read takes it any more.
     if (this.#waiting === undefined && this.#failure !== undefined) return;
     this.#take(chunk);
   };
@@ -91,7 +89,7 @@ export class BodyPull {
     else this.#pauseWhenFull();
   }
 
-  /** Moves what is held into the buffer, as far as it goes. */
+  /** Moves buffered chunks into the buffer until it is full. */
   #takeHeld(into: Uint8Array): void {
     let taken = 0;
     for (const chunk of this.#held) {
@@ -113,9 +111,9 @@ export class BodyPull {
     this.#heldBytes = chunks.reduce((bytes, chunk) => bytes + chunk.length, 0);
   }
 
-  /** Between two reads, when another chunk would be too many. */
+  /** Pauses the stream between two reads when one more chunk would exceed the read-ahead. */
   #pauseWhenFull(): void {
-    if (this.#into === undefined && this.#heldBytes + mostInChunk > this.#ahead()) this.#stream.pause();
+    if (this.#into === undefined && this.#heldBytes + mostInChunk > this.#readAhead()) this.#stream.pause();
   }
 
   readonly #endOfTurn = (): void => {
@@ -123,7 +121,7 @@ export class BodyPull {
     this.#settle();
   };
 
-  /** Ends the read that waits, if it has anything to say. */
+  /** Ends the pending read, if there is one. */
   #settle(): void {
     const waiting = this.#waiting;
     if (waiting === undefined) return;
@@ -133,7 +131,7 @@ export class BodyPull {
     clearImmediate(this.#turn);
     this.#turn = undefined;
     this.#pauseWhenFull();
-    // A failure waits until what came before it has been given.
+    // The bytes before a failure are delivered first.
     if (filled > 0 || this.#failure === undefined) waiting.resolve(filled);
     else waiting.reject(this.#failure);
   }

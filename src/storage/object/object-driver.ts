@@ -3,10 +3,10 @@
  * keys below a prefix, which is the registry's `rootdirectory`.
  *
  * Absence (rule 11) is believed only once a key was seen below the registry's
- * own folder: behind a wrong prefix every layer would be absent, and a shared
+ * own folder: with a wrong prefix every layer would be absent, and a shared
  * cache would be emptied.
  *
- * It relies on `GuardedDriver` for the time that an operation may take.
+ * `GuardedDriver` keeps the deadlines of its operations.
  */
 import { registryRoot } from '../../reference/layout.js';
 import {
@@ -30,12 +30,12 @@ import {
 } from './object-store.js';
 import { ObjectReader } from './reader.js';
 
-/** How long a signed URL is good for: the five minutes that the API promises at most. */
+/** Seconds that a signed URL is valid: the API promises at most five minutes. */
 const signedSeconds = 300;
 
-/** Bytes that are held for one reader that does not read, and for all of them together: 4 have the most. */
-const mostAhead = 512 << 10;
-const aheadBudget = 2 << 20;
+/** Bytes that are read ahead for one reader, and for all readers together. */
+const maxReadAhead = 512 << 10;
+const readAheadBudget = 2 << 20;
 
 /** Another prefix that the tree may lie below, and what the operator is to do then. */
 export interface Elsewhere {
@@ -44,11 +44,11 @@ export interface Elsewhere {
 }
 
 export interface ObjectDriverOptions {
-  /** What every key begins with, a slash at its end; empty for the place itself. */
+  /** What every key begins with, a slash at its end; empty for the root of the bucket or container. */
   readonly prefix: string;
   /** Where to look for the tree when it is not below the prefix. */
   readonly elsewhere: Elsewhere | undefined;
-  /** Milliseconds without a byte after which a broken body is given up. */
+  /** Milliseconds without a byte after which a broken body is not resumed any more. */
   readonly timeoutMs: number;
 }
 
@@ -75,22 +75,22 @@ export class ObjectDriver implements StorageDriver {
   async open(path: string, range: BlobRange, signal: AbortSignal): Promise<OpenBlob> {
     assertValidPath(path);
     assertValidRange(range);
-    return this.#told(signal, async (told) => {
+    return this.#cancellable(signal, async (combined) => {
       const key = this.#key(path);
       const { offset } = range;
       let body: ObjectBody | undefined;
       let stat: BlobStat;
       try {
-        body = await this.#store.get(key, wanted(range), undefined, told);
+        body = await this.#store.get(key, objectRange(range), undefined, combined);
         stat = body;
       } catch (error) {
-        if (!(error instanceof RangeBeyondEndError)) throw await this.#certain(error, path, told);
-        stat = await this.#head(path, told);
+        if (!(error instanceof RangeBeyondEndError)) throw await this.#certain(error, path, combined);
+        stat = await this.#head(path, combined);
       }
-      if (told.aborted) body?.stream.on('error', ignore).destroy();
-      told.throwIfAborted();
+      if (combined.aborted) body?.stream.on('error', ignore).destroy();
+      combined.throwIfAborted();
       const { size, version } = stat;
-      // Grown between the two questions: it has those bytes now, and the reader asks for them.
+      // The object may have grown between the two requests; then the reader asks for the new bytes.
       const from = Math.min(offset, size);
       const end = range.limit === 0 ? size : Math.min(size, from + range.limit);
       const source = {
@@ -99,7 +99,7 @@ export class ObjectDriver implements StorageDriver {
         from,
         end,
         timeoutMs: this.#timeoutMs,
-        ahead: this.#ahead,
+        readAhead: this.#readAhead,
       };
       const reader = new ObjectReader(source, version, body, signal, this.#forget);
       this.#readers.add(reader);
@@ -109,29 +109,29 @@ export class ObjectDriver implements StorageDriver {
 
   async stat(path: string, signal: AbortSignal): Promise<BlobStat> {
     assertValidPath(path);
-    return this.#told(signal, (told) => this.#head(path, told));
+    return this.#cancellable(signal, (combined) => this.#head(path, combined));
   }
 
   async readSmall(path: string, signal: AbortSignal): Promise<Uint8Array> {
     assertValidPath(path);
-    return this.#told(signal, async (told) => {
+    return this.#cancellable(signal, async (combined) => {
       let body: ObjectBody;
       try {
-        body = await this.#store.getSmall(this.#key(path), told);
+        body = await this.#store.getSmall(this.#key(path), combined);
       } catch (error) {
-        throw await this.#certain(error, path, told);
+        throw await this.#certain(error, path, combined);
       }
       return contentOf(body);
     });
   }
 
   async check(signal: AbortSignal): Promise<void> {
-    await this.#told(signal, (told) => this.#check(told));
+    await this.#cancellable(signal, (combined) => this.#check(combined));
   }
 
   async redirectUrl(path: string, signal: AbortSignal): Promise<string | undefined> {
     assertValidPath(path);
-    return this.#told(signal, () => this.#store.signedUrl(this.#key(path), signedSeconds));
+    return this.#cancellable(signal, () => this.#store.signedUrl(this.#key(path), signedSeconds));
   }
 
   async close(): Promise<void> {
@@ -140,7 +140,7 @@ export class ObjectDriver implements StorageDriver {
     this.#store.close();
   }
 
-  readonly #ahead = (): number => Math.min(mostAhead, aheadBudget / this.#readers.size);
+  readonly #readAhead = (): number => Math.min(maxReadAhead, readAheadBudget / this.#readers.size);
 
   readonly #forget = (reader: ObjectReader): void => {
     this.#readers.delete(reader);
@@ -150,67 +150,67 @@ export class ObjectDriver implements StorageDriver {
     return this.#prefix + path.slice(1);
   }
 
-  async #head(path: string, told: AbortSignal): Promise<BlobStat> {
+  async #head(path: string, combined: AbortSignal): Promise<BlobStat> {
     try {
-      return await this.#store.head(this.#key(path), told);
+      return await this.#store.head(this.#key(path), combined);
     } catch (error) {
-      throw await this.#certain(error, path, told);
+      throw await this.#certain(error, path, combined);
     }
   }
 
-  async #check(told: AbortSignal): Promise<void> {
-    if (this.#treeSeen) return this.#store.assertThere(told);
-    await this.#store.assertGranted(told);
-    await this.#seeTree(told);
+  async #check(combined: AbortSignal): Promise<void> {
+    if (this.#treeSeen) return this.#store.assertExists(combined);
+    await this.#store.assertAccess(combined);
+    await this.#seeTree(combined);
   }
 
-  /** An object's absence as the contract has it, once the tree was seen; any other error as it is. */
-  async #certain(error: unknown, path: string, told: AbortSignal): Promise<unknown> {
+  /** An `ObjectAbsentError` as `PathNotFoundError` once the tree was seen; any other error unchanged. */
+  async #certain(error: unknown, path: string, combined: AbortSignal): Promise<unknown> {
     if (!(error instanceof ObjectAbsentError)) return error;
-    await this.#seeTree(told);
+    await this.#seeTree(combined);
     return new PathNotFoundError(path);
   }
 
-  async #seeTree(told: AbortSignal): Promise<void> {
+  async #seeTree(combined: AbortSignal): Promise<void> {
     if (this.#treeSeen) return;
     const folder = this.#key(`${registryRoot}/`);
-    if (!(await this.#store.holdsAny(folder, told)))
+    if (!(await this.#store.hasKeyWithPrefix(folder, combined)))
       throw new StorageError(
-        `${this.#store.place} holds no key that begins with ${folder}${await this.#hint(told)}`,
+        `${this.#store.description} holds no key that begins with ${folder}${await this.#hint(combined)}`,
       );
     this.#treeSeen = true;
   }
 
-  /** Where the tree is, if it is elsewhere. */
-  async #hint(told: AbortSignal): Promise<string> {
+  /** The end of the message when the tree lies elsewhere. */
+  async #hint(combined: AbortSignal): Promise<string> {
     if (this.#elsewhere === undefined) return '';
     const folder = `${this.#elsewhere.prefix}${registryRoot.slice(1)}/`;
-    return (await this.#store.holdsAny(folder, told))
+    return (await this.#store.hasKeyWithPrefix(folder, combined))
       ? `, but some that begin with ${folder}: ${this.#elsewhere.advice}`
       : '';
   }
 
-  /** Runs an operation that ends with its caller, and with the driver. */
-  async #told<T>(signal: AbortSignal, work: (told: AbortSignal) => Promise<T>): Promise<T> {
+  /** Runs an operation that is aborted by its caller's signal and by the driver's closing. */
+  async #cancellable<T>(signal: AbortSignal, work: (combined: AbortSignal) => Promise<T>): Promise<T> {
     signal.throwIfAborted();
     this.#closing.signal.throwIfAborted();
-    const line = new AbortController();
-    const hear = () => line.abort(signal.aborted ? signal.reason : this.#closing.signal.reason);
-    signal.addEventListener('abort', hear);
-    this.#closing.signal.addEventListener('abort', hear);
+    const controller = new AbortController();
+    const abort = () => controller.abort(signal.aborted ? signal.reason : this.#closing.signal.reason);
+    signal.addEventListener('abort', abort);
+    this.#closing.signal.addEventListener('abort', abort);
     try {
-      return await work(line.signal);
+      return await work(controller.signal);
     } catch (error) {
-      line.signal.throwIfAborted();
+      controller.signal.throwIfAborted();
       throw error;
     } finally {
-      signal.removeEventListener('abort', hear);
-      this.#closing.signal.removeEventListener('abort', hear);
+      signal.removeEventListener('abort', abort);
+      this.#closing.signal.removeEventListener('abort', abort);
     }
   }
 }
 
-function wanted({ offset, limit }: BlobRange): ObjectRange {
+function objectRange({ offset, limit }: BlobRange): ObjectRange {
   const last = offset + limit - 1;
   return { first: offset, last: limit === 0 || last > Number.MAX_SAFE_INTEGER ? undefined : last };
 }
@@ -231,5 +231,5 @@ async function contentOf({ length, stream }: ObjectBody): Promise<Uint8Array> {
   return content;
 }
 
-/** A stream that is destroyed may still tell of it. */
+/** A destroyed stream may still emit an error. */
 function ignore(): void {}

@@ -1,11 +1,10 @@
 /**
- * What the object driver asks of an object store, S3's or Azure's: the two
- * differ in their words and in what their refusals look like, and in nothing
- * that follows from them (`object-driver.ts`).
+ * What the object driver (`object-driver.ts`) needs of an object store, S3's or
+ * Azure's. The stores differ in their requests and in their errors only.
  *
  * An operation whose signal is aborted rejects,
- * with whatever error; else the errors are those named here and, for every
- * other refusal or fault, a `StorageError` of one line that holds no secret.
+ * with any error. Otherwise the errors are those named here and, for every
+ * other failure, a `StorageError` of one line that holds no secret.
  */
 import type { Readable } from 'node:stream';
 import type { BlobStat } from '../storage-driver.js';
@@ -18,7 +17,7 @@ export interface ObjectRange {
   readonly last: number | undefined;
 }
 
-/** An object's bytes on their way. Whoever asked for them reads them to their end or destroys the stream. */
+/** The body of an object. The caller reads it to its end or destroys the stream. */
 export interface ObjectBody extends BlobStat {
   /** Bytes that the stream gives, unless it fails. */
   readonly length: number;
@@ -28,44 +27,44 @@ export interface ObjectBody extends BlobStat {
 export interface ObjectStore {
   /** Short name for metrics and logs: `s3`, … */
   readonly name: string;
-  /** What holds the keys, for messages: `the bucket layers`. */
-  readonly place: string;
+  /** The bucket or container, for messages: `the bucket layers`. */
+  readonly description: string;
 
   /**
-   * A range of an object, over the connections kept for bodies. Throws
+   * A range of an object, over the connections for bodies. Throws
    * `ObjectAbsentError`, `RangeBeyondEndError`, and `ObjectChangedError` when
-   * the object is not of the version that is wanted.
+   * the object is not of that version.
    */
   get(key: string, range: ObjectRange, version: string | undefined, signal: AbortSignal): Promise<ObjectBody>;
 
-  /** A whole object, over the connections kept for lookups. Throws `ObjectAbsentError`. */
+  /** A whole object, over the connections for lookups. Throws `ObjectAbsentError`. */
   getSmall(key: string, signal: AbortSignal): Promise<ObjectBody>;
 
   /** Size and version. Throws `ObjectAbsentError`. */
   head(key: string, signal: AbortSignal): Promise<BlobStat>;
 
-  /** Resolves when the place is there and may be asked; else throws a `StorageError` that says why not. */
-  assertThere(signal: AbortSignal): Promise<void>;
+  /** Resolves when the bucket or container exists and answers; else throws a `StorageError` that says why not. */
+  assertExists(signal: AbortSignal): Promise<void>;
 
-  /** The same in depth, for the start: what is not granted shows too. */
-  assertGranted(signal: AbortSignal): Promise<void>;
+  /** As `assertExists`, and checks that the credentials suffice; for the start. */
+  assertAccess(signal: AbortSignal): Promise<void>;
 
-  /** Whether the place holds any key that begins so. */
-  holdsAny(prefix: string, signal: AbortSignal): Promise<boolean>;
+  /** Whether any key begins with the prefix. */
+  hasKeyWithPrefix(prefix: string, signal: AbortSignal): Promise<boolean>;
 
-  /** A URL that reads the object for `seconds` at most; `undefined` where none can be signed. Asks nobody. */
+  /** A URL that reads the object for at most `seconds`; `undefined` where none can be signed. Sends no request. */
   signedUrl(key: string, seconds: number): Promise<string | undefined>;
 
-  /** Ends every connection. */
+  /** Closes every connection. */
   close(): void;
 }
 
-/** No object has that key, in a place that is certainly there. */
+/** No object has that key, in a bucket or container that certainly exists. */
 export class ObjectAbsentError extends Error {
   override readonly name = 'ObjectAbsentError';
 }
 
-/** The object is not of the version that was wanted. */
+/** The object is of another version than asked for. */
 export class ObjectChangedError extends Error {
   override readonly name = 'ObjectChangedError';
 }

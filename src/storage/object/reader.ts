@@ -1,8 +1,7 @@
 /**
- * Reads a range of an object. A body that breaks is asked for again from the
- * byte that was reached, of the same version only, until no byte has come for
- * the storage's time: a restart of the store in mid-pull costs its clients
- * nothing.
+ * Reads a range of an object. A body that breaks is resumed at the byte that was
+ * reached, of the same version only, until no byte has arrived for
+ * `--storage-timeout`. A restart of the store in mid-pull costs clients nothing.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BlobChangedError, type BlobReader, StorageError } from '../storage-driver.js';
@@ -15,20 +14,20 @@ import {
   RangeBeyondEndError,
 } from './object-store.js';
 
-/** Milliseconds before a broken body is asked for again: the first time, and at most. */
-const firstPause = 20;
-const longestPause = 1000;
+/** Milliseconds before a broken body is resumed: the first time, and at most. */
+const firstRetryDelay = 20;
+const maxRetryDelay = 1000;
 
 export interface ObjectSource {
   readonly store: ObjectStore;
   readonly key: string;
-  /** Position of the first byte that is given, and of the one behind the last. */
+  /** Positions of the first byte and of the one behind the last. */
   readonly from: number;
   readonly end: number;
   /** Milliseconds without a byte after which the store counts as failed. */
   readonly timeoutMs: number;
-  /** Bytes that may be held for a reader that does not read, at the moment. */
-  readonly ahead: () => number;
+  /** Bytes that may be read ahead now. */
+  readonly readAhead: () => number;
 }
 
 export class ObjectReader implements BlobReader {
@@ -41,7 +40,7 @@ export class ObjectReader implements BlobReader {
   #position: number;
   #isReading = false;
 
-  /** Takes the body over; it begins at `from`, and is `undefined` where nothing is to be read. */
+  /** Owns the body from now on; it begins at `from`, and is `undefined` where the range is empty. */
   constructor(
     source: ObjectSource,
     version: string,
@@ -54,7 +53,8 @@ export class ObjectReader implements BlobReader {
     this.#position = source.from;
     this.#signal = signal;
     this.#onClosed = onClosed;
-    if (body !== undefined) this.#body = { pull: new BodyPull(body.stream, source.ahead), left: body.length };
+    if (body !== undefined)
+      this.#body = { pull: new BodyPull(body.stream, source.readAhead), left: body.length };
     // One listener for the reader's life, not one per read.
     signal.addEventListener('abort', this);
     if (signal.aborted) this.handleEvent();
@@ -75,12 +75,12 @@ export class ObjectReader implements BlobReader {
       throw error;
     } finally {
       this.#isReading = false;
-      // The connection is another's as soon as the last byte is here.
-      if (this.#position === this.#source.end) this.#letGo();
+      // Frees the connection as soon as the last byte is here.
+      if (this.#position === this.#source.end) this.#releaseBody();
     }
   }
 
-  /** A body is of one version, and so is one that was resumed. */
+  /** Always true: a body is of one version, and so is its resumption. */
   async unchanged(): Promise<boolean> {
     this.#assertUsable();
     return true;
@@ -99,10 +99,10 @@ export class ObjectReader implements BlobReader {
 
   #end(reason: unknown): void {
     this.#closing.abort(reason);
-    this.#letGo();
+    this.#releaseBody();
   }
 
-  #letGo(): void {
+  #releaseBody(): void {
     this.#body?.pull.release(this.#body.left);
     this.#body = undefined;
   }
@@ -113,8 +113,8 @@ export class ObjectReader implements BlobReader {
   }
 
   async #readSome(into: Uint8Array): Promise<number> {
-    const giveUpAt = performance.now() + this.#source.timeoutMs;
-    let pause = firstPause;
+    const deadline = performance.now() + this.#source.timeoutMs;
+    let delay = firstRetryDelay;
     for (;;) {
       let failure: unknown;
       try {
@@ -131,15 +131,15 @@ export class ObjectReader implements BlobReader {
         if (error instanceof BlobChangedError) throw error;
         failure = error;
       }
-      this.#letGo();
-      if (performance.now() + pause > giveUpAt) throw broken(failure);
-      await sleep(pause, undefined, { signal: this.#closing.signal });
-      pause = Math.min(pause * 2, longestPause);
+      this.#releaseBody();
+      if (performance.now() + delay > deadline) throw broken(failure);
+      await sleep(delay, undefined, { signal: this.#closing.signal });
+      delay = Math.min(delay * 2, maxRetryDelay);
     }
   }
 
   async #resume(): Promise<{ pull: BodyPull; left: number }> {
-    const { store, key, end, ahead } = this.#source;
+    const { store, key, end, readAhead } = this.#source;
     const range = { first: this.#position, last: end - 1 };
     let body: ObjectBody;
     try {
@@ -151,12 +151,12 @@ export class ObjectReader implements BlobReader {
         error instanceof RangeBeyondEndError;
       throw isChanged ? new BlobChangedError('the object was replaced while it was read') : error;
     }
-    const resumed = { pull: new BodyPull(body.stream, ahead), left: body.length };
+    const resumed = { pull: new BodyPull(body.stream, readAhead), left: body.length };
     if (this.#closing.signal.aborted) resumed.pull.release(body.length);
     this.#closing.signal.throwIfAborted();
     if (body.version === this.#version && body.length === end - this.#position) return resumed;
     resumed.pull.release(body.length);
-    // A store that does not know If-Match answers with whatever is there.
+    // A store that ignores If-Match answers with another version.
     throw new BlobChangedError('the object was replaced while it was read');
   }
 }

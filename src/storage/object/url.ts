@@ -2,19 +2,19 @@
 import { StorageUrlError } from '../storage-url-error.js';
 
 /** Connections for bodies, unless the URL says otherwise. */
-const bodyConnections = 256;
-const mostConnections = 10_000;
+const defaultBodyConnections = 256;
+const maxConnections = 10_000;
 
 /** Connections for lookups: as many as there may be lookups at once. */
 export const lookupConnections = 64;
 
-/** How often a question is asked in all, while its time lasts, before the store counts as failed. */
-export const attempts = 3;
+/** Attempts of one request, within its deadline, before the store counts as failed. */
+export const maxAttempts = 3;
 
-/** Bytes at which the stream of a body that does not flow lets its connection wait; it is two chunks at most. */
+/** Bytes that the stream of a paused body buffers before its connection waits; two chunks at most. */
 export const bodyBuffer = 16 << 10;
 
-/** The parameters behind the question mark, each known and given once at most. */
+/** The query of a URL; each parameter is known and given at most once. */
 export class UrlParameters {
   readonly #parameters: URLSearchParams;
   readonly #scheme: string;
@@ -41,7 +41,7 @@ export class UrlParameters {
     return value === 'true';
   }
 
-  /** An address that HTTP is spoken at, without a slash at its end. */
+  /** An HTTP or HTTPS address, without a slash at its end. */
   address(name: string): string | undefined {
     const value = this.text(name);
     if (value === undefined) return undefined;
@@ -54,12 +54,12 @@ export class UrlParameters {
     return value.replace(/\/+$/, '');
   }
 
-  /** How many connections bodies may take. */
+  /** The most connections for bodies. */
   connections(): number {
-    const value = this.text('connections') ?? String(bodyConnections);
+    const value = this.text('connections') ?? String(defaultBodyConnections);
     const count = /^[1-9]\d{0,4}$/.test(value) ? Number(value) : Number.NaN;
-    if (!(count <= mostConnections))
-      throw this.#wrong('connections', `is a number from 1 to ${mostConnections}`);
+    if (!(count <= maxConnections))
+      throw this.#wrong('connections', `is a number from 1 to ${maxConnections}`);
     return count;
   }
 

@@ -1,6 +1,6 @@
 /**
- * Azure's blob storage. It needs to read blobs and to list the container, and
- * nothing else.
+ * Azure's blob storage. The credentials must be for reading blobs and for listing
+ * the container, and for nothing else.
  */
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
@@ -26,21 +26,21 @@ import {
   type ObjectStore,
   RangeBeyondEndError,
 } from '../object-store.js';
-import { attempts, bodyBuffer, lookupConnections } from '../url.js';
+import { bodyBuffer, lookupConnections, maxAttempts } from '../url.js';
 import type { AzureAccess, AzureLocation } from './url.js';
 
-/** Milliseconds before a refused question is asked again: the first time, and at most. */
-const firstPause = 100;
-const longestPause = 1000;
+/** Milliseconds before a failed request is repeated: the first time, and at most. */
+const firstRetryDelay = 100;
+const maxRetryDelay = 1000;
 
-/** How much earlier than now a signature begins: clocks differ. */
+/** Milliseconds by which a signature begins before now, since clocks differ. */
 const clockSkewMs = 60_000;
 
 type Credential = StorageSharedKeyCredential | AnonymousCredential;
 
 export class AzureStore implements ObjectStore {
   readonly name = 'azblob';
-  readonly place: string;
+  readonly description: string;
   readonly #container: string;
   readonly #agents: readonly (HttpAgent | HttpsAgent)[];
   readonly #bodies: ContainerClient;
@@ -53,7 +53,7 @@ export class AzureStore implements ObjectStore {
     const { account, container, connections, redirectEndpoint } = location;
     const { key, signature, endpoint } = access;
     this.#container = container;
-    this.place = `the container ${container}`;
+    this.description = `the container ${container}`;
     this.#key = key === undefined ? undefined : new StorageSharedKeyCredential(account, key);
     this.#outside = `${redirectEndpoint ?? endpoint}/${container}`;
     const url = `${endpoint}/${container}${signature === undefined ? '' : `?${signature}`}`;
@@ -91,31 +91,31 @@ export class AzureStore implements ObjectStore {
         throw new StorageError('the object store told no length or no ETag');
       return { size, version };
     } catch (error) {
-      throw this.#refused('HEAD', error);
+      throw this.#toError('HEAD', error);
     }
   }
 
-  async assertThere(signal: AbortSignal): Promise<void> {
-    // A signature for one container may list it, and may not ask about it.
-    await this.holdsAny('', signal);
+  async assertExists(signal: AbortSignal): Promise<void> {
+    // A signature that may list a container may not ask for its properties.
+    await this.hasKeyWithPrefix('', signal);
   }
 
-  async assertGranted(signal: AbortSignal): Promise<void> {
-    await this.assertThere(signal);
+  async assertAccess(signal: AbortSignal): Promise<void> {
+    await this.assertExists(signal);
   }
 
-  async holdsAny(prefix: string, signal: AbortSignal): Promise<boolean> {
+  async hasKeyWithPrefix(prefix: string, signal: AbortSignal): Promise<boolean> {
     try {
       const pages = this.#lookups.listBlobsFlat({ prefix, abortSignal: signal }).byPage({ maxPageSize: 1 });
       for await (const { segment } of pages) if (segment.blobItems.length > 0) return true;
       return false;
     } catch (error) {
-      throw this.#refused('LIST', error);
+      throw this.#toError('LIST', error);
     }
   }
 
   async signedUrl(key: string, seconds: number): Promise<string | undefined> {
-    // A signature that we were given is for us.
+    // A shared access signature was given to this server and is not passed on.
     if (this.#key === undefined) return undefined;
     const now = Date.now();
     const parameters = generateBlobSASQueryParameters(
@@ -146,7 +146,7 @@ export class AzureStore implements ObjectStore {
         .getBlobClient(key)
         .download(first, count, {
           abortSignal: signal,
-          // A body that breaks is the reader's to resume, who knows for how long.
+          // The reader resumes a broken body, with a deadline of its own.
           maxRetryRequests: 0,
           ...(version !== undefined && { conditions: { ifMatch: version } }),
         });
@@ -154,28 +154,28 @@ export class AzureStore implements ObjectStore {
         throw new StorageError('the object store answered no body');
       return bodyOf(readableStreamBody, { first, length: contentLength, range: contentRange, version: etag });
     } catch (error) {
-      throw this.#refused('GET', error);
+      throw this.#toError('GET', error);
     }
   }
 
-  /** What the store or the way to it said, in the words of `ObjectStore`. */
-  #refused(what: string, error: unknown): Error {
+  /** The client's error as one of `ObjectStore`'s. */
+  #toError(what: string, error: unknown): Error {
     if (error instanceof StorageError) return error;
-    const { status, code } = refusalOf(error);
+    const { status, code } = failureOf(error);
     if (code === 'BlobNotFound') return new ObjectAbsentError();
-    if (code === 'ContainerNotFound') return new StorageError(`${this.place} does not exist`);
+    if (code === 'ContainerNotFound') return new StorageError(`${this.description} does not exist`);
     if (status === 412) return new ObjectChangedError();
     if (status === 416) return new RangeBeyondEndError();
     const denied =
       status === 403 ? ': the credentials must be for reading blobs and listing the container' : '';
     return new StorageError(
-      `${this.place} failed a ${what}: ${status === undefined ? code : `${status} ${code}`}${denied}`,
+      `${this.description} failed a ${what}: ${status === undefined ? code : `${status} ${code}`}${denied}`,
     );
   }
 }
 
-/** What can be said of an error without its request, whose URL and headers hold what was signed. */
-function refusalOf(error: unknown): { readonly status: number | undefined; readonly code: string } {
+/** Status and code of an error. Its request is left out: URL and headers hold the signature. */
+function failureOf(error: unknown): { readonly status: number | undefined; readonly code: string } {
   if (!(error instanceof Error)) return { status: undefined, code: 'unknown error' };
   const { statusCode, code, details } = error as Error & {
     readonly statusCode?: number;
@@ -194,12 +194,12 @@ function agentOf(isSecure: boolean, maxSockets: number): HttpAgent | HttpsAgent 
 
 function pipelineOf(credential: Credential, agent: HttpAgent | HttpsAgent): Pipeline {
   const pipeline = newPipeline(credential, {
-    // Of time there is the operation's own deadline, which counts waiting for a connection too.
+    // No timeout: the operation has a deadline, which includes the wait for a connection.
     retryOptions: {
       retryPolicyType: StorageRetryPolicyType.EXPONENTIAL,
-      maxTries: attempts,
-      retryDelayInMs: firstPause,
-      maxRetryDelayInMs: longestPause,
+      maxTries: maxAttempts,
+      retryDelayInMs: firstRetryDelay,
+      maxRetryDelayInMs: maxRetryDelay,
     },
   });
   const overAgent: RequestPolicyFactory = {

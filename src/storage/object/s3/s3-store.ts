@@ -1,5 +1,5 @@
 /**
- * S3, as Amazon, Ceph, MinIO and others speak it. It needs `s3:GetObject` and
+ * S3, of Amazon, Ceph, MinIO and others. The credentials need `s3:GetObject` and
  * `s3:ListBucket`, and nothing else.
  */
 import { randomUUID } from 'node:crypto';
@@ -27,34 +27,33 @@ import {
   type ObjectStore,
   RangeBeyondEndError,
 } from '../object-store.js';
-import { attempts, bodyBuffer, lookupConnections } from '../url.js';
-import { refusalOf } from './refusal.js';
+import { bodyBuffer, lookupConnections, maxAttempts } from '../url.js';
 import type { S3Location } from './url.js';
 
 export class S3Store implements ObjectStore {
   readonly name = 's3';
-  readonly place: string;
+  readonly description: string;
   readonly #bucket: string;
   readonly #bodies: S3Client;
   readonly #lookups: S3Client;
-  /** Signs for the address that clients reach, and never connects. */
+  /** Signs URLs for the address that clients reach; never connects. */
   readonly #signer: S3Client;
 
   constructor(location: S3Location) {
     const { bucket, region, endpoint, redirectEndpoint, pathStyle, connections } = location;
     this.#bucket = bucket;
-    this.place = `the bucket ${bucket}`;
+    this.description = `the bucket ${bucket}`;
     const config: S3ClientConfig = {
       forcePathStyle: pathStyle,
-      maxAttempts: attempts,
-      // Layers are hashed by their digests; a checksum that the store adds is a second hash.
+      maxAttempts,
+      // Layers are verified by digest, so a checksum of the store would be a second hash.
       requestChecksumCalculation: 'WHEN_REQUIRED',
       responseChecksumValidation: 'WHEN_REQUIRED',
       ...(region !== undefined && { region }),
       ...(endpoint !== undefined && { endpoint }),
     };
     this.#lookups = new S3Client({ ...config, requestHandler: handler(lookupConnections) });
-    // One look for credentials serves all, and one renewal.
+    // The clients share the credentials and their renewal.
     const { credentials } = this.#lookups.config;
     this.#bodies = new S3Client({ ...config, credentials, requestHandler: handler(connections) });
     this.#signer = new S3Client({
@@ -85,7 +84,7 @@ export class S3Store implements ObjectStore {
     try {
       return bodyFrom(await this.#bodies.send(command, { abortSignal: signal }), first);
     } catch (error) {
-      throw this.#refused('GET', error);
+      throw this.#toError('GET', error);
     }
   }
 
@@ -94,7 +93,7 @@ export class S3Store implements ObjectStore {
     try {
       return bodyFrom(await this.#lookups.send(command, { abortSignal: signal }), 0);
     } catch (error) {
-      throw this.#refused('GET', error);
+      throw this.#toError('GET', error);
     }
   }
 
@@ -108,24 +107,24 @@ export class S3Store implements ObjectStore {
         throw new StorageError('the object store told no length or no ETag');
       return { size, version };
     } catch (error) {
-      if (refusalOf(error).status !== 404) throw this.#refused('HEAD', error);
+      if (failureOf(error).status !== 404) throw this.#toError('HEAD', error);
     }
-    // To a HEAD, a missing bucket looks like a missing key.
-    await this.assertThere(signal);
+    // A HEAD answers 404 for a missing bucket and for a missing key.
+    await this.assertExists(signal);
     throw new ObjectAbsentError();
   }
 
-  async assertThere(signal: AbortSignal): Promise<void> {
+  async assertExists(signal: AbortSignal): Promise<void> {
     try {
       const command = new HeadBucketCommand({ Bucket: this.#bucket });
       await this.#lookups.send(command, { abortSignal: signal });
     } catch (error) {
-      if (refusalOf(error).status === 404) throw this.#missing();
-      throw this.#refused('HEAD', error);
+      if (failureOf(error).status === 404) throw this.#missing();
+      throw this.#toError('HEAD', error);
     }
   }
 
-  async assertGranted(signal: AbortSignal): Promise<void> {
+  async assertAccess(signal: AbortSignal): Promise<void> {
     let body: ObjectBody;
     try {
       body = await this.getSmall(`layercache-probe-${randomUUID()}`, signal);
@@ -134,16 +133,16 @@ export class S3Store implements ObjectStore {
       throw error;
     }
     body.stream.on('error', () => {}).destroy();
-    throw new StorageError(`${this.place} has an object under any key, so it can tell no absence`);
+    throw new StorageError(`${this.description} has an object under any key, so it can tell no absence`);
   }
 
-  async holdsAny(prefix: string, signal: AbortSignal): Promise<boolean> {
+  async hasKeyWithPrefix(prefix: string, signal: AbortSignal): Promise<boolean> {
     try {
       const command = new ListObjectsV2Command({ Bucket: this.#bucket, Prefix: prefix, MaxKeys: 1 });
       const { Contents: found = [] } = await this.#lookups.send(command, { abortSignal: signal });
       return found.length > 0;
     } catch (error) {
-      throw this.#refused('LIST', error);
+      throw this.#toError('LIST', error);
     }
   }
 
@@ -152,7 +151,7 @@ export class S3Store implements ObjectStore {
       const command = new GetObjectCommand({ Bucket: this.#bucket, Key: key });
       return await getSignedUrl(this.#signer, command, { expiresIn: seconds });
     } catch (error) {
-      throw this.#refused('signature', error);
+      throw this.#toError('signature', error);
     }
   }
 
@@ -160,10 +159,10 @@ export class S3Store implements ObjectStore {
     for (const client of [this.#bodies, this.#lookups, this.#signer]) client.destroy();
   }
 
-  /** What the store or the way to it said, in the words of `ObjectStore`. */
-  #refused(what: string, error: unknown): Error {
+  /** The client's error as one of `ObjectStore`'s. */
+  #toError(what: string, error: unknown): Error {
     if (error instanceof StorageError) return error;
-    const { status, code } = refusalOf(error);
+    const { status, code } = failureOf(error);
     if (code === 'NoSuchKey') return new ObjectAbsentError();
     if (code === 'NoSuchBucket') return this.#missing();
     if (status === 412) return new ObjectChangedError();
@@ -171,25 +170,25 @@ export class S3Store implements ObjectStore {
     // A HEAD has no body that could tell a code.
     if (code === 'AccessDenied' || (what === 'HEAD' && status === 403)) {
       return new StorageError(
-        `${this.place} denies a ${what} (403): the credentials need s3:GetObject on its objects and s3:ListBucket on the bucket, without which an absent key is denied too`,
+        `${this.description} denies a ${what} (403): the credentials need s3:GetObject on its objects and s3:ListBucket on the bucket, without which an absent key is denied too`,
       );
     }
     if (code === 'CredentialsProviderError')
       return new StorageError(
-        `${this.place} cannot be asked: the environment, the AWS profile and the machine hold no credentials`,
+        `${this.description} cannot be asked: the environment, the AWS profile and the machine hold no credentials`,
       );
     return new StorageError(
-      `${this.place} failed a ${what}: ${status === undefined ? code : `${status} ${code}`}`,
+      `${this.description} failed a ${what}: ${status === undefined ? code : `${status} ${code}`}`,
     );
   }
 
   #missing(): StorageError {
-    return new StorageError(`${this.place} does not exist`);
+    return new StorageError(`${this.description} does not exist`);
   }
 }
 
 function handler(maxSockets: number): NodeHttpHandler {
-  // Of time there is the operation's own deadline, which counts waiting for a connection too.
+  // No timeouts: the operation has a deadline, which includes the wait for a connection.
   const agent = { keepAlive: true, maxSockets, highWaterMark: bodyBuffer };
   return new NodeHttpHandler({
     httpAgent: new HttpAgent(agent),
@@ -197,7 +196,7 @@ function handler(maxSockets: number): NodeHttpHandler {
     connectionTimeout: 0,
     requestTimeout: 0,
     socketTimeout: 0,
-    // It would warn of a busy pool on the console.
+    // The default logger warns of a busy pool on the console.
     logger: { trace() {}, debug() {}, info() {}, warn() {}, error() {} },
   });
 }
@@ -206,4 +205,16 @@ function bodyFrom(output: GetObjectCommandOutput, first: number): ObjectBody {
   const { Body: stream, ContentLength: length, ContentRange: range, ETag: version } = output;
   if (!(stream instanceof Readable)) throw new StorageError('the object store answered no body');
   return bodyOf(stream, { first, length, range, version });
+}
+
+/** HTTP status (`undefined` without an answer) and code of an error of the client. Its other fields hold what was signed. */
+function failureOf(error: unknown): { readonly status: number | undefined; readonly code: string } {
+  if (!(error instanceof Error)) return { status: undefined, code: 'unknown error' };
+  const { $metadata, code } = error as Error & {
+    readonly $metadata?: { readonly httpStatusCode?: number };
+    readonly code?: unknown;
+  };
+  const status = $metadata?.httpStatusCode;
+  // Without an answer the system's code (`ECONNREFUSED`) says more than the name of the error.
+  return { status, code: status === undefined && typeof code === 'string' ? code : error.name };
 }

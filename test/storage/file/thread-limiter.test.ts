@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { FileDriver } from '../../../src/storage/file/file-driver.js';
-import { ThreadGate, threadPlaces } from '../../../src/storage/file/thread-gate.js';
+import { maxThreads, ThreadLimiter } from '../../../src/storage/file/thread-limiter.js';
 import { StorageError } from '../../../src/storage/storage-driver.js';
 import { HookedFileSystem } from '../../parts/hooked-file-system.js';
 import { openDescriptors } from '../../parts/open-descriptors.js';
@@ -28,13 +28,15 @@ async function turns(count = 3): Promise<void> {
   for (let turn = 0; turn < count; turn += 1) await new Promise(setImmediate);
 }
 
-describe('ThreadGate', () => {
-  it('rule 16: lets in twelve at once, and the others in the order in which they came', async () => {
-    const gate = new ThreadGate(long);
-    const first = Array.from({ length: threadPlaces }, () => held<void>());
-    const running = first.map(({ work }) => gate.run(work, live, undefined));
+describe('ThreadLimiter', () => {
+  it('rule 16: runs twelve at once, and the others in the order in which they came', async () => {
+    const limiter = new ThreadLimiter(long);
+    const first = Array.from({ length: maxThreads }, () => held<void>());
+    const running = first.map(({ work }) => limiter.run(work, live, undefined));
     const order: number[] = [];
-    const waiting = [1, 2, 3].map((number) => gate.run(async () => void order.push(number), live, undefined));
+    const waiting = [1, 2, 3].map((number) =>
+      limiter.run(async () => void order.push(number), live, undefined),
+    );
     await turns();
     expect(first.map(({ begun }) => begun())).toEqual(Array(12).fill(1));
     expect(order).toEqual([]);
@@ -45,12 +47,12 @@ describe('ThreadGate', () => {
     await Promise.all(running);
   });
 
-  it('rule 16: waiting for a thread counts, and who gave up never starts', async () => {
-    const gate = new ThreadGate(30);
-    const hung = Array.from({ length: threadPlaces }, () => held<void>());
-    const running = Promise.allSettled(hung.map(({ work }) => gate.run(work, live, undefined)));
+  it('rule 16: the wait for a thread counts, and a cancelled operation never starts', async () => {
+    const limiter = new ThreadLimiter(30);
+    const hung = Array.from({ length: maxThreads }, () => held<void>());
+    const running = Promise.allSettled(hung.map(({ work }) => limiter.run(work, live, undefined)));
     const late = held<void>();
-    await expect(gate.run(late.work, live, undefined)).rejects.toThrow(/did not answer within 30 ms/);
+    await expect(limiter.run(late.work, live, undefined)).rejects.toThrow(/did not answer within 30 ms/);
     for (const { end } of hung) end();
     await running;
     await turns();
@@ -58,14 +60,14 @@ describe('ThreadGate', () => {
   });
 
   it('rule 16: while all twelve are past their deadline new operations fail at once, and not after one ended', async () => {
-    const gate = new ThreadGate(30);
-    const hung = Array.from({ length: threadPlaces }, () => held<void>());
-    const ends = await Promise.allSettled(hung.map(({ work }) => gate.run(work, live, undefined)));
+    const limiter = new ThreadLimiter(30);
+    const hung = Array.from({ length: maxThreads }, () => held<void>());
+    const ends = await Promise.allSettled(hung.map(({ work }) => limiter.run(work, live, undefined)));
     for (const end of ends)
       expect(end).toMatchObject({ status: 'rejected', reason: { name: 'StorageError' } });
     const refused = held<void>();
     let isSettled = false;
-    gate.run(refused.work, live, undefined).catch((error: unknown) => {
+    limiter.run(refused.work, live, undefined).catch((error: unknown) => {
       expect(error).toBeInstanceOf(StorageError);
       isSettled = true;
     });
@@ -75,19 +77,19 @@ describe('ThreadGate', () => {
     expect(refused.begun()).toBe(0);
     hung[11]?.end();
     await turns();
-    expect(await gate.run(async () => 'again', live, undefined)).toBe('again');
+    expect(await limiter.run(async () => 'again', live, undefined)).toBe('again');
     for (const { end } of hung) end();
   });
 
-  it('rule 16: an operation that hangs keeps its place until it really ends', async () => {
-    const gate = new ThreadGate(long);
+  it('rule 16: an operation that hangs keeps its slot until it has ended', async () => {
+    const limiter = new ThreadLimiter(long);
     const caller = new AbortController();
-    const hung = Array.from({ length: threadPlaces }, () => held<void>());
-    const left = Promise.allSettled(hung.map(({ work }) => gate.run(work, caller.signal, undefined)));
+    const hung = Array.from({ length: maxThreads }, () => held<void>());
+    const left = Promise.allSettled(hung.map(({ work }) => limiter.run(work, caller.signal, undefined)));
     caller.abort(new Error('left'));
     await left;
     const next = held<string>();
-    const waiting = gate.run(next.work, live, undefined);
+    const waiting = limiter.run(next.work, live, undefined);
     await turns();
     expect(next.begun()).toBe(0);
     hung[0]?.end();
@@ -97,15 +99,15 @@ describe('ThreadGate', () => {
   });
 
   it('an abort rejects with the reason, running or waiting, and a late value is discarded', async () => {
-    const gate = new ThreadGate(long);
+    const limiter = new ThreadLimiter(long);
     const caller = new AbortController();
     const late = held<string>();
     const discarded: string[] = [];
-    const running = gate.run(late.work, caller.signal, async (value) => void discarded.push(value));
-    const others = Array.from({ length: threadPlaces - 1 }, () => held<void>());
-    const rest = others.map(({ work }) => gate.run(work, live, undefined));
+    const running = limiter.run(late.work, caller.signal, async (value) => void discarded.push(value));
+    const others = Array.from({ length: maxThreads - 1 }, () => held<void>());
+    const rest = others.map(({ work }) => limiter.run(work, live, undefined));
     const never = held<void>();
-    const waiting = gate.run(never.work, caller.signal, undefined);
+    const waiting = limiter.run(never.work, caller.signal, undefined);
     const reason = new Error('left');
     const ends = Promise.allSettled([running, waiting]);
     caller.abort(reason);
@@ -121,12 +123,12 @@ describe('ThreadGate', () => {
     await Promise.all(rest);
   });
 
-  it('gives back also when every place hangs, as soon as there is one', async () => {
-    const gate = new ThreadGate(20);
-    const hung = Array.from({ length: threadPlaces }, () => held<void>());
-    await Promise.allSettled(hung.map(({ work }) => gate.run(work, live, undefined)));
+  it('releases also when every slot hangs, as soon as one is free', async () => {
+    const limiter = new ThreadLimiter(20);
+    const hung = Array.from({ length: maxThreads }, () => held<void>());
+    await Promise.allSettled(hung.map(({ work }) => limiter.run(work, live, undefined)));
     let isReleased = false;
-    const released = gate.release(async () => {
+    const released = limiter.release(async () => {
       isReleased = true;
     });
     await turns();
@@ -137,17 +139,17 @@ describe('ThreadGate', () => {
     for (const { end } of hung) end();
   });
 
-  it('closed, fails what runs, what waits and what comes, and still gives back', async () => {
-    const gate = new ThreadGate(long);
-    const hung = Array.from({ length: threadPlaces }, () => held<void>());
+  it('closed, fails what runs, what is queued and what is new, and still releases', async () => {
+    const limiter = new ThreadLimiter(long);
+    const hung = Array.from({ length: maxThreads }, () => held<void>());
     const never = held<void>();
-    const asked = Promise.allSettled([...hung, never].map(({ work }) => gate.run(work, live, undefined)));
-    gate.close();
+    const asked = Promise.allSettled([...hung, never].map(({ work }) => limiter.run(work, live, undefined)));
+    limiter.close();
     for (const end of await asked)
       expect(end).toMatchObject({ status: 'rejected', reason: { name: 'StorageError' } });
-    await expect(gate.run(async () => 1, live, undefined)).rejects.toBeInstanceOf(StorageError);
+    await expect(limiter.run(async () => 1, live, undefined)).rejects.toBeInstanceOf(StorageError);
     for (const { end } of hung) end();
-    await gate.release(async () => {});
+    await limiter.release(async () => {});
     expect(never.begun()).toBe(0);
   });
 });
@@ -180,7 +182,7 @@ describe('FileDriver on a disk that hangs', () => {
         await driver.readSmall(`${path}-${index}`, live).catch(() => undefined);
       }),
     );
-    expect(files.mostRunning).toBe(threadPlaces);
+    expect(files.mostRunning).toBe(maxThreads);
     await driver.close();
   });
 
