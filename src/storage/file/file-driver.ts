@@ -20,18 +20,12 @@ import {
 } from '../storage-driver.js';
 import { FileBlobReader } from './blob-reader.js';
 import { type FileStat, type FileSystem, NodeFileSystem } from './file-system.js';
-import { FileRoot, failed, meansAbsent } from './root.js';
+import { FileRoot, type FileRootOptions, failed, meansAbsent } from './root.js';
 import { type CancellationToken, ThreadLimiter } from './thread-limiter.js';
 
-export interface FileDriverOptions {
-  /** Absolute path of the directory. */
-  readonly root: string;
-  /** Absolute paths of the directories outside the root that symlinks may lead into. */
-  readonly also: readonly string[];
+export interface FileDriverOptions extends FileRootOptions {
   /** Milliseconds that one operation may take, waiting for a thread included. */
   readonly timeoutMs: number;
-  /** Whether a directory without a registry's tree is a registry nobody has pushed to yet. */
-  readonly allowEmpty: boolean;
 }
 
 /** In nanoseconds. */

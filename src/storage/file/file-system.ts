@@ -4,6 +4,7 @@
  * collected while open ends the process.
  */
 import * as fs from 'node:fs';
+import { promisify } from 'node:util';
 
 /** What a stat tells, to the nanosecond. */
 export type FileStat = fs.BigIntStats;
@@ -36,32 +37,30 @@ export interface FileSystem {
 const readOnly = fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0) | (fs.constants.O_NOCTTY ?? 0);
 const readOnlyDirectory = readOnly | (fs.constants.O_DIRECTORY ?? 0);
 
+const open = promisify(fs.open);
+const stat = promisify(fs.stat);
+const fstat = promisify(fs.fstat);
+const realpath = promisify(fs.realpath.native);
+const readlink = promisify(fs.readlink);
+
 /** The machine's own file system. */
 export class NodeFileSystem implements FileSystem {
   readonly #descriptors = fs.existsSync('/proc/self/fd') ? '/proc/self/fd/' : undefined;
 
   open(path: string): Promise<number> {
-    return new Promise((resolve, reject) => {
-      fs.open(path, readOnly, (error, fd) => (error ? reject(error) : resolve(fd)));
-    });
+    return open(path, readOnly);
   }
 
   openDirectory(path: string): Promise<number> {
-    return new Promise((resolve, reject) => {
-      fs.open(path, readOnlyDirectory, (error, fd) => (error ? reject(error) : resolve(fd)));
-    });
+    return open(path, readOnlyDirectory);
   }
 
   fstat(fd: number): Promise<FileStat> {
-    return new Promise((resolve, reject) => {
-      fs.fstat(fd, { bigint: true }, (error, stat) => (error ? reject(error) : resolve(stat)));
-    });
+    return fstat(fd, { bigint: true });
   }
 
   stat(path: string): Promise<FileStat> {
-    return new Promise((resolve, reject) => {
-      fs.stat(path, { bigint: true }, (error, stat) => (error ? reject(error) : resolve(stat)));
-    });
+    return stat(path, { bigint: true });
   }
 
   read(fd: number, into: Uint8Array, length: number, position: number): Promise<number> {
@@ -72,16 +71,13 @@ export class NodeFileSystem implements FileSystem {
 
   close(fd: number): Promise<void> {
     return new Promise((resolve) => {
-      // The descriptor is gone also when this fails, and of a file that was
-      // only read nothing can be lost.
+      // Also a failed close frees the descriptor, and a file that was only read loses nothing.
       fs.close(fd, () => resolve());
     });
   }
 
   realpath(path: string): Promise<string> {
-    return new Promise((resolve, reject) => {
-      fs.realpath.native(path, (error, real) => (error ? reject(error) : resolve(real)));
-    });
+    return realpath(path);
   }
 
   async isEmpty(path: string): Promise<boolean> {
@@ -98,13 +94,11 @@ export class NodeFileSystem implements FileSystem {
   }
 
   realPathOf(fd: number, path: string): Promise<string> {
-    const open = this.pathOf(fd);
+    const descriptor = this.pathOf(fd);
     // The name may lead elsewhere by now, but the system offers no other way.
-    if (open === undefined) return this.realpath(path);
-    return new Promise((resolve, reject) => {
-      // Not `realpath`, which fails for a file that was deleted meanwhile.
-      fs.readlink(open, (error, real) => (error ? reject(error) : resolve(real)));
-    });
+    if (descriptor === undefined) return realpath(path);
+    // Not `realpath`, which fails for a file that was deleted meanwhile.
+    return readlink(descriptor);
   }
 }
 

@@ -68,25 +68,19 @@ class Directory {
 
   async contains(real: string): Promise<boolean> {
     if (this.#realPath !== undefined && real.startsWith(this.#realPath)) return true;
-    let now: string;
-    try {
-      // The directory may be a symlink, and may lead elsewhere than it did.
-      now = await this.#fileSystem.realpath(this.path);
-    } catch (error) {
-      if (meansAbsent(error)) return false;
-      throw error;
-    }
+    // The directory may be a symlink, and may lead elsewhere than it did.
+    const now = await this.#fileSystem.realpath(this.path);
     this.#realPath = now.endsWith(sep) ? now : now + sep;
     return real.startsWith(this.#realPath);
   }
 }
 
-interface FileRootOptions {
+export interface FileRootOptions {
   /** Absolute path. */
   readonly root: string;
   /** Absolute paths of the directories outside the root that symlinks may lead into. */
   readonly also: readonly string[];
-  /** Whether the directory alone is good, until a registry's tree was first seen in it. */
+  /** Whether a root without a registry's tree is one that nobody has pushed to yet; no longer once a tree was seen. */
   readonly allowEmpty: boolean;
 }
 
@@ -156,7 +150,15 @@ export class FileRoot {
   }
 
   async #contains(real: string): Promise<boolean> {
-    for (const directory of [this.#root, ...this.#also]) if (await directory.contains(real)) return true;
+    if (await this.#root.contains(real)) return true;
+    for (const directory of this.#also) {
+      try {
+        if (await directory.contains(real)) return true;
+      } catch (error) {
+        // Nothing lies in a directory that does not exist.
+        if (!meansAbsent(error)) throw error;
+      }
+    }
     return false;
   }
 
