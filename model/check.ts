@@ -1,5 +1,5 @@
 /**
- * `npm run model`: has spin look at every interleaving of `protocol.pml` in a
+ * `npm run model`: has spin search every interleaving of `protocol.pml` in a
  * few small worlds, then plants one mistake after the other in it and sees that
  * each breaks the property that it should. Prints what it found; ends in 1 when
  * a property does not hold, or a mistake goes unnoticed.
@@ -38,7 +38,7 @@ const properties = {
   P4: 'wasThere[',
   P5: 'lastYes',
   P6: 'written[',
-  P7: 'landedBorn',
+  P7: 'endedBorn',
   P8: 'blind[',
   P9: 'at[3]',
 } as const;
@@ -51,40 +51,40 @@ interface Mistake {
 }
 
 const mistakes: readonly Mistake[] = [
-  { flag: 'NO_FENCE', words: 'a flight writes back after a Remove', world: 'two calls', breaks: 'P1' },
-  { flag: 'NO_ADD_FENCE', words: 'an Add records after a Remove', world: 'two calls', breaks: 'P1' },
+  { flag: 'NO_LEASE', words: 'a lookup writes back after a Remove', world: 'two calls', breaks: 'P1' },
+  { flag: 'NO_ADD_LEASE', words: 'an Add records after a Remove', world: 'two calls', breaks: 'P1' },
   {
-    flag: 'LATE_FENCE',
-    words: 'an eviction fences only once it is done',
+    flag: 'LATE_REVOKE',
+    words: 'an eviction revokes leases only once it is done',
     world: 'one replica',
     breaks: 'P1',
   },
   { flag: 'NO_OWN_FORGET', words: 'a Remove leaves its own near entry', world: 'one replica', breaks: 'P2' },
   {
-    flag: 'NO_DOUBT_REMOVED',
+    flag: 'NO_DISTRUST_REMOVED',
     words: 'a lost Remove is not remembered',
     world: 'one replica, faults',
     breaks: 'P2',
   },
-  { flag: 'LATE_NO', words: "a later call takes a flight's no", world: 'two calls', breaks: 'P3' },
-  { flag: 'LATE_YES', words: 'max_age 0 joins any flight', world: 'two calls', breaks: 'P4' },
-  { flag: 'AGE_FROM_END', words: "age counts from a look's end", world: 'two calls', breaks: 'P5' },
+  { flag: 'LATE_NO', words: "a later call takes a lookup's no", world: 'two calls', breaks: 'P3' },
+  { flag: 'LATE_YES', words: 'max_age 0 joins any lookup', world: 'two calls', breaks: 'P4' },
+  { flag: 'AGE_FROM_END', words: "age counts from a lookup's end", world: 'two calls', breaks: 'P5' },
   { flag: 'NO_EVICT', words: 'a no evicts nothing', world: 'two calls', breaks: 'P6' },
   {
-    flag: 'NO_DOUBT_EVICTED',
+    flag: 'NO_DISTRUST_EVICTED',
     words: 'a lost eviction is not remembered',
     world: 'two replicas, faults',
     breaks: 'P6',
   },
-  { flag: 'JOIN_FENCED', words: 'a fenced flight is joined', world: 'one replica', breaks: 'P7' },
+  { flag: 'JOIN_REVOKED', words: 'a lookup without a lease is joined', world: 'one replica', breaks: 'P7' },
   {
-    flag: 'NO_SPOIL',
+    flag: 'NO_DISCARD',
     words: 'a reply is held after its invalidation',
     world: 'two replicas, faults',
     breaks: 'P8',
   },
   {
-    flag: 'NO_SPOIL_ON_LOST',
+    flag: 'NO_DISCARD_ON_LOST',
     words: 'a reply is held though the channel died',
     world: 'two replicas, faults',
     breaks: 'P8',
@@ -101,8 +101,8 @@ const mistakes: readonly Mistake[] = [
     world: 'two replicas, faults',
     breaks: 'P8',
   },
-  { flag: 'NO_ADVANCE', words: 'the waiting flight never moves up', world: 'two calls', breaks: 'P9' },
-  // Not a mistake of ours but a limit, told at the model's head.
+  { flag: 'NO_PROMOTE', words: 'the waiting lookup is never promoted', world: 'two calls', breaks: 'P9' },
+  // Not a mistake of ours but a limit, described at the model's head.
   {
     flag: 'LATE_COMMAND',
     words: "a dead connection's command is done late",
@@ -154,13 +154,13 @@ async function search(world: World, flag?: string): Promise<Search> {
 }
 
 function read(output: string): Search {
-  const trouble = /^pan:1: (.*) \(at depth/m.exec(output)?.[1];
+  const broken = /^pan:1: (.*) \(at depth/m.exec(output)?.[1];
   // Only a search that was cut short says so.
-  if (trouble === undefined && /search not completed|max search depth too small|out of memory/i.test(output))
+  if (broken === undefined && /search not completed|max search depth too small|out of memory/i.test(output))
     throw new Error(`the search was cut short:\n${output}`);
   const number = (pattern: RegExp) => Number(pattern.exec(output)?.[1] ?? Number.NaN);
   return {
-    broken: trouble,
+    broken,
     states: number(/(\d+) states, stored/),
     transitions: number(/(\d+) transitions/),
     mebibytes: number(/([\d.]+)\s+total actual memory usage/),
@@ -203,8 +203,8 @@ const found = await all(mistakes, ({ world, flag }) => search(worlds[world], fla
 for (const [index, { flag, words, breaks }] of mistakes.entries()) {
   const broken = found[index]?.broken;
   const caught = broken?.includes(properties[breaks]) === true;
-  const verdict = caught ? `breaks ${breaks}` : `NOT CAUGHT by ${breaks}: ${broken ?? 'nothing broke'}`;
-  console.log(`${flag.padEnd(18)} ${words.padEnd(42)} ${verdict}`);
+  const result = caught ? `breaks ${breaks}` : `NOT CAUGHT by ${breaks}: ${broken ?? 'nothing broke'}`;
+  console.log(`${flag.padEnd(18)} ${words.padEnd(42)} ${result}`);
   sound &&= caught;
 }
 const mebibytes = Math.max(...searches.map((each) => each.mebibytes));

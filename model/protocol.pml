@@ -5,11 +5,11 @@
  * that it plants to see that each is found, are in model/check.ts.
  *
  * What is modelled, and where it is in the code:
- *   flights         src/layer/flight.ts, flights.ts: one in the air, one waits behind it
- *   fences          src/layer/fences.ts: tickets of looks and of Add
- *   doubts          src/layer/doubts.ts, evictor.ts: an eviction that was refused or lost
- *   write-back      src/layer/write-back.ts
- *   sightings       src/layer/sightings.ts: what max_age asks about
+ *   lookups         src/layer/lookup.ts, shared-lookups.ts: one runs, one waits behind it
+ *   leases          src/layer/leases.ts: those of lookups and of Add
+ *   distrusted      src/layer/local-knowledge.ts: an eviction that was refused or lost
+ *   write-back      src/layer/cache-access.ts
+ *   freshness       src/layer/freshness.ts: what max_age asks about
  *   calls           src/layer/cached-layer-service.ts, missing-layers.ts, layer-info-service.ts
  *   near cache      src/cache/near/near-cache.ts, near-entries.ts, reads-under-way.ts
  *   its channel     src/cache/near/tracking-connection.ts, invalidation-channel.ts
@@ -18,8 +18,8 @@
  * atomic step here. Commands of a replica reach Redis in the order in which
  * they left and its replies come back in that order; the news of a changed key
  * come over another connection, so at any moment. Redis does a command at a
- * time. Storage changes at any moment; a look reads it once, somewhere between
- * its start and its landing. Time is a clock that may tick at any moment.
+ * time. Storage changes at any moment; a lookup reads it once, somewhere between
+ * its start and its end. Time is a clock that may tick at any moment.
  *
  * What may go wrong, so often as `FAULTS` allows: a command is lost or refused
  * (the connection died, the breaker is open); a command outlives its deadline,
@@ -27,18 +27,18 @@
  * the news dies, silently until it is noticed.
  *
  * What is left out: metadata (a wrong one is caught by what is opened and
- * hashed), aliases, the bounds of tables, failed looks (they change nothing),
- * re-checks of rule 15 (to the flights they are a call with max_age 0), and
+ * hashed), aliases, the bounds of tables, failed lookups (they change nothing),
+ * re-checks of rule 15 (to the lookups they are a call with max_age 0), and
  * commands of a connection that died which Redis does after those of the next
  * one: `-DLATE_COMMAND` puts that in, and the first property does not hold.
  *
  * The properties (each an assertion below; the number is its name):
  *   P1  A membership that a replica removed or evicted is not written back by
- *       that replica from a look that began before.
+ *       that replica from a lookup that began before.
  *   P2  A replica that removed a membership, or whose storage denied it, takes no
  *       yes from the cache any more until somebody has written it again or it has
  *       seen the layer in storage: also if the cache refused or lost the command.
- *   P3  An answer no was true at some moment of the call (so the no of a flight
+ *   P3  An answer no was true at some moment of the call (so the no of a lookup
  *       is not taken by a call that came later).
  *   P4  A yes to max_age 0, and an Add that succeeds, was true at some moment of
  *       the call.
@@ -47,7 +47,7 @@
  *       wrote it since the call, or the read that it joined, began, or the replica
  *       remembers that it is not to be believed, or the cache had failed the call:
  *       no eviction is lost.
- *   P7  No answer comes from a look that began before a Remove or an eviction
+ *   P7  No answer comes from a lookup that began before a Remove or an eviction
  *       of this replica which was begun before the call.
  *   P8  A near entry does not outlive its invalidation: what is held near is in
  *       Redis, or the news that it is not are on their way, or the channel has
@@ -64,7 +64,7 @@
 
 #define CLIENTS 4 /* 0 and 1 are served by replica 0, 2 and 3 by replica 1 */
 #define R(c) ((c) / 2)
-#define WRITER(p) (CLIENTS + (p)) /* who sends the write-back of a flight */
+#define WRITER(p) (CLIENTS + (p)) /* who sends the write-back of a lookup */
 #define NEVER 255
 
 /* What a call asks. */
@@ -78,24 +78,24 @@
 /* Where a call is. */
 #define IDLE 0
 #define ASKS 1 /* the cache */
-#define IN_AIR 2 /* on the flight in the air */
-#define IN_NEXT 3 /* on the one that waits behind it */
-#define LANDED 4
-#define HOLDS 5 /* FindMissing, denied, waits for its other digests */
+#define ON_RUNNING 2 /* on the running lookup */
+#define ON_NEXT 3 /* on the one that waits behind it */
+#define ANSWERED 4
+#define COLLECTS 5 /* FindMissing, denied, waits for its other digests */
 #define EVICTS 6
 #define REMOVES 7
 #define ADDS 8
-#define BOARDS 9 /* within a step: wants a flight */
+#define JOINS 9 /* within a step: wants a lookup */
 #define DENIED 10 /* within a step: is about to evict */
 
-/* Where the flight in the air is. */
+/* Where the running lookup is. */
 #define NONE 0
-#define WAITS 1 /* for its place */
-#define LOOKS 2 /* storage was not read yet */
+#define WAITS 1 /* for its slot */
+#define STARTED 2 /* storage was not read yet */
 #define HAS_READ 3
-#define WEIGHS 4 /* seen; waits for the evidence before it writes */
+#define CHECKS_META 4 /* found; reads the cached metadata before it writes */
 #define WRITES 5
-#define OVER 6 /* within a step */
+#define ENDED 6 /* within a step */
 
 /* Commands. */
 #define ISMEMBER 1
@@ -123,38 +123,38 @@ bit news[2]; /* news are under way, behind it */
 bit trusted[2];
 bit near[2];
 byte reading[2]; /* the read to join, by its client + 1 */
-bit doubt[2];
-byte seen[2]; /* the tick of the last sighting */
-byte air[2];
-bit airSaw[2];
-bit airFenced[2];
-bit airLeft[2]; /* by all its callers */
-bit airLacking[2];
-bit airNews[2]; /* its no would be news to the cache */
-byte airClock[2];
+bit distrusted[2];
+byte confirmed[2]; /* the tick of the last confirmation */
+byte running[2];
+bit runningSaw[2];
+bit runningRevoked[2];
+bit runningLeft[2]; /* by all its callers */
+bit runningWriteBack[2];
+bit runningEvicts[2]; /* its no evicts a membership */
+byte runningClock[2];
 bit next[2];
-bit nextLacking[2];
-bit nextNews[2];
+bit nextWriteBack[2];
+bit nextEvicts[2];
 
 /* A call. */
 byte kind[CLIENTS];
 byte at[CLIENTS];
 byte owner[CLIENTS]; /* whose read it waits for */
-bit lacking[CLIENTS];
-bit isNews[CLIENTS];
-bit after[CLIENTS]; /* the newest flight began after the call did */
+bit writeBack[CLIENTS];
+bit evictIfAbsent[CLIENTS];
+bit after[CLIENTS]; /* the newest lookup began after the call did */
 byte since[CLIENTS];
-bit fenced[CLIENTS]; /* the ticket of an Add */
+bit revoked[CLIENTS]; /* the lease of an Add */
 bit denied[CLIENTS]; /* FindMissing, to be evicted */
-bit present[CLIENTS]; /* when the flight began that said no */
+bit present[CLIENTS]; /* when the lookup began that said no */
 bit pending[CLIENTS + 2]; /* a command, of the writers too */
 bit overdue[CLIENTS + 2]; /* the next reply comes too late to be heard */
 
 /* What only the properties look at. */
 byte number[2]; /* of the last Remove or eviction begun */
 byte done[2]; /* and of the last that Redis did */
-byte airBorn[2]; /* the number when the look began */
-byte born[CLIENTS]; /* when the call, or the ticket of an Add, began */
+byte runningBorn[2]; /* the number when the lookup began */
+byte born[CLIENTS]; /* when the call, or the lease of an Add, began */
 bit wasThere[CLIENTS]; /* in storage, at some moment of the call */
 bit wasNot[CLIENTS];
 bit written[CLIENTS]; /* somebody has written the membership since */
@@ -177,9 +177,9 @@ hidden byte k;
 hidden byte n;
 hidden byte b;
 hidden byte m;
-hidden byte tookNews;
+hidden byte mustEvict;
 hidden byte saw;
-hidden byte landedBorn;
+hidden byte endedBorn;
 
 inline forgetNear(p) {
 #ifndef NO_OWN_FORGET
@@ -196,17 +196,17 @@ inline send(p, what, from, num, bornAt) {
 }
 
 /* A Remove or an eviction begins. */
-inline raiseFences(p) {
+inline revokeLeases(p) {
   number[p]++;
-#ifndef NO_FENCE
+#ifndef NO_LEASE
   if
-  :: air[p] > WAITS -> airFenced[p] = 1
+  :: running[p] > WAITS -> runningRevoked[p] = 1
   :: else
   fi;
 #endif
-#ifndef NO_ADD_FENCE
-  fenced[2 * p] = 1;
-  fenced[2 * p + 1] = 1
+#ifndef NO_ADD_LEASE
+  revoked[2 * p] = 1;
+  revoked[2 * p + 1] = 1
 #endif
 }
 
@@ -214,11 +214,11 @@ inline finish(x) {
   kind[x] = 0;
   at[x] = IDLE;
   owner[x] = 0;
-  lacking[x] = 0;
-  isNews[x] = 0;
+  writeBack[x] = 0;
+  evictIfAbsent[x] = 0;
   after[x] = 0;
   since[x] = 0;
-  fenced[x] = 0;
+  revoked[x] = 0;
   denied[x] = 0;
   present[x] = 0;
   born[x] = 0;
@@ -230,7 +230,7 @@ inline finish(x) {
 
 inline answerNo(x) {
   assert(wasNot[x]); /* P3 */
-  assert(failed[x] || !member || doubt[R(x)] || written[x]); /* P6 */
+  assert(failed[x] || !member || distrusted[R(x)] || written[x]); /* P6 */
   finish(x)
 }
 
@@ -245,12 +245,12 @@ inline hit(x) {
   answerYes(x)
 }
 
-/* The flight in the air gets its place. */
+/* The running lookup gets its slot. */
 inline start(p) {
-  air[p] = LOOKS;
-  airFenced[p] = 0;
-  airClock[p] = clock;
-  airBorn[p] = number[p];
+  running[p] = STARTED;
+  runningRevoked[p] = 0;
+  runningClock[p] = clock;
+  runningBorn[p] = number[p];
   if
   :: at[2 * p] != IDLE -> after[2 * p] = 1
   :: else
@@ -261,52 +261,52 @@ inline start(p) {
   fi
 }
 
-/* Flights.#board */
-inline board(x) {
+/* SharedLookups.#join */
+inline join(x) {
   present[x] = 0;
   if
-  :: air[R(x)] != NONE && !airFenced[R(x)] && !airLeft[R(x)] && (air[R(x)] == WAITS || after[x]
+  :: running[R(x)] != NONE && !runningRevoked[R(x)] && !runningLeft[R(x)] && (running[R(x)] == WAITS || after[x]
 #ifdef LATE_YES
       || true
 #else
-      || kind[x] == ANY || kind[x] == MISSING || (kind[x] == AGE && airClock[R(x)] >= since[x])
+      || kind[x] == ANY || kind[x] == MISSING || (kind[x] == AGE && runningClock[R(x)] >= since[x])
 #endif
       ) ->
-    at[x] = IN_AIR;
-    airLacking[R(x)] = airLacking[R(x)] | lacking[x];
-    airNews[R(x)] = airNews[R(x)] | isNews[x]
-#ifdef JOIN_FENCED
-  :: air[R(x)] != NONE && airFenced[R(x)] && !airLeft[R(x)] && kind[x] == ANY ->
-    at[x] = IN_AIR
+    at[x] = ON_RUNNING;
+    runningWriteBack[R(x)] = runningWriteBack[R(x)] | writeBack[x];
+    runningEvicts[R(x)] = runningEvicts[R(x)] | evictIfAbsent[x]
+#ifdef JOIN_REVOKED
+  :: running[R(x)] != NONE && runningRevoked[R(x)] && !runningLeft[R(x)] && kind[x] == ANY ->
+    at[x] = ON_RUNNING
 #endif
   :: else ->
     if
-    :: air[R(x)] == NONE ->
-      air[R(x)] = WAITS;
-      at[x] = IN_AIR;
-      airLacking[R(x)] = lacking[x];
-      airNews[R(x)] = isNews[x]
+    :: running[R(x)] == NONE ->
+      running[R(x)] = WAITS;
+      at[x] = ON_RUNNING;
+      runningWriteBack[R(x)] = writeBack[x];
+      runningEvicts[R(x)] = evictIfAbsent[x]
     :: else ->
       next[R(x)] = 1;
-      at[x] = IN_NEXT;
-      nextLacking[R(x)] = nextLacking[R(x)] | lacking[x];
-      nextNews[R(x)] = nextNews[R(x)] | isNews[x]
+      at[x] = ON_NEXT;
+      nextWriteBack[R(x)] = nextWriteBack[R(x)] | writeBack[x];
+      nextEvicts[R(x)] = nextEvicts[R(x)] | evictIfAbsent[x]
     fi
   fi
 }
 
-/* Evictor.memberships, for one membership. */
+/* CacheAccess.evictMemberships, for one membership. */
 inline evict(x) {
 #ifdef NO_EVICT
   answerNo(x)
 #else
-#ifndef LATE_FENCE
-  raiseFences(R(x));
+#ifndef LATE_REVOKE
+  revokeLeases(R(x));
 #else
   number[R(x)]++;
 #endif
-  doubt[R(x)] = 1;
-  seen[R(x)] = NEVER;
+  distrusted[R(x)] = 1;
+  confirmed[R(x)] = NEVER;
   gone[R(x)] = 1;
   forgetNear(R(x));
   at[x] = EVICTS;
@@ -319,36 +319,36 @@ inline evicted(x) {
   denied[x] = 0;
   if
   :: present[x] -> answerNo(x)
-  :: else -> at[x] = BOARDS
+  :: else -> at[x] = JOINS
   fi
 }
 
-/* What became of the flight that a call was on. */
-inline land(x) {
+/* How the lookup that a call was on ended. */
+inline settle(x) {
   if
   :: saw ->
-    assert(landedBorn >= born[x]); /* P7 */
+    assert(endedBorn >= born[x]); /* P7 */
     if
     :: kind[x] != ADD -> answerYes(x)
-    :: kind[x] == ADD && fenced[x] -> /* starts over */
-      fenced[x] = 0;
+    :: kind[x] == ADD && revoked[x] -> /* starts over */
+      revoked[x] = 0;
       born[x] = number[R(x)];
       after[x] = 0;
       wasThere[x] = stored;
       wasNot[x] = !stored;
-      at[x] = BOARDS
-    :: kind[x] == ADD && !fenced[x] ->
+      at[x] = JOINS
+    :: kind[x] == ADD && !revoked[x] ->
       at[x] = ADDS;
       send(R(x), SADD, x, 0, born[x])
     fi
-  :: !saw && tookNews ->
-    tookNews = 0;
+  :: !saw && mustEvict ->
+    mustEvict = 0;
     if
     :: kind[x] == MISSING -> /* evicts when it knows of its other digests */
       denied[x] = 1;
-      doubt[R(x)] = 1;
-      seen[R(x)] = NEVER;
-      at[x] = (present[x] -> HOLDS : BOARDS)
+      distrusted[R(x)] = 1;
+      confirmed[R(x)] = NEVER;
+      at[x] = (present[x] -> COLLECTS : JOINS)
     :: else -> at[x] = DENIED
     fi
   :: else ->
@@ -356,51 +356,51 @@ inline land(x) {
     present[x] = 1;
 #endif
     if
-    :: !present[x] -> at[x] = BOARDS
-    :: present[x] && denied[x] -> at[x] = HOLDS
+    :: !present[x] -> at[x] = JOINS
+    :: present[x] && denied[x] -> at[x] = COLLECTS
     :: present[x] && !denied[x] -> answerNo(x)
     fi
   fi
 }
 
-inline clearAir(p) {
-  air[p] = NONE;
-  airSaw[p] = 0;
-  airFenced[p] = 0;
-  airLeft[p] = 0;
-  airLacking[p] = 0;
-  airNews[p] = 0;
-  airClock[p] = 0;
-  airBorn[p] = 0
+inline clearRunning(p) {
+  running[p] = NONE;
+  runningSaw[p] = 0;
+  runningRevoked[p] = 0;
+  runningLeft[p] = 0;
+  runningWriteBack[p] = 0;
+  runningEvicts[p] = 0;
+  runningClock[p] = 0;
+  runningBorn[p] = 0
 }
 
 inline clearNext(p) {
   next[p] = 0;
-  nextLacking[p] = 0;
-  nextNews[p] = 0
+  nextWriteBack[p] = 0;
+  nextEvicts[p] = 0
 }
 
-/* The flight in the air is over: the next moves up, then its callers are told. */
-inline endFlight(p) {
-  saw = airSaw[p];
-  landedBorn = airBorn[p];
-  tookNews = airNews[p];
-  clearAir(p);
+/* The running lookup ends: the next is promoted, then the callers get their answer. */
+inline endLookup(p) {
+  saw = runningSaw[p];
+  endedBorn = runningBorn[p];
+  mustEvict = runningEvicts[p];
+  clearRunning(p);
   for (c : 2 * p .. 2 * p + 1) {
     if
-    :: at[c] == IN_AIR ->
-      at[c] = LANDED;
+    :: at[c] == ON_RUNNING ->
+      at[c] = ANSWERED;
       present[c] = after[c]
-    :: at[c] == IN_NEXT -> at[c] = IN_AIR
+    :: at[c] == ON_NEXT -> at[c] = ON_RUNNING
     :: else
     fi
   }
   if
-#ifndef NO_ADVANCE
+#ifndef NO_PROMOTE
   :: next[p] ->
-    air[p] = WAITS;
-    airLacking[p] = nextLacking[p];
-    airNews[p] = nextNews[p];
+    running[p] = WAITS;
+    runningWriteBack[p] = nextWriteBack[p];
+    runningEvicts[p] = nextEvicts[p];
     clearNext(p);
     if
     :: start(p)
@@ -414,37 +414,37 @@ inline endFlight(p) {
 /* What follows within the same step: nothing else of the process comes between. */
 inline follow(p) {
   if
-  :: air[p] == OVER -> endFlight(p)
+  :: running[p] == ENDED -> endLookup(p)
   :: else
   fi;
   for (c : 2 * p .. 2 * p + 1) {
     if
-    :: at[c] == LANDED -> land(c)
+    :: at[c] == ANSWERED -> settle(c)
     :: else
     fi;
     if
-    :: at[c] == BOARDS -> board(c)
+    :: at[c] == JOINS -> join(c)
     :: at[c] == DENIED -> evict(c)
     :: else
     fi
   }
 }
 
-/* The cache has said whether it is a member. */
-inline told(x, yes) {
+/* The cache has answered whether it is a member. */
+inline cacheSaid(x, yes) {
   owner[x] = 0;
   if
-  :: yes && !doubt[R(x)] -> hit(x)
+  :: yes && !distrusted[R(x)] -> hit(x)
   :: else ->
-    lacking[x] = !yes;
-    isNews[x] = yes;
-    at[x] = BOARDS
+    writeBack[x] = !yes;
+    evictIfAbsent[x] = yes;
+    at[x] = JOINS
   fi
 }
 
 inline ask(x) {
   if
-  :: trusted[R(x)] && near[R(x)] -> told(x, 1)
+  :: trusted[R(x)] && near[R(x)] -> cacheSaid(x, 1)
   :: trusted[R(x)] && !near[R(x)] && reading[R(x)] ->
     at[x] = ASKS;
     owner[x] = reading[R(x)] - 1;
@@ -464,11 +464,11 @@ inline ask(x) {
   fi
 }
 
-/* A max_age that nothing seen here meets: straight to storage. */
-inline unasked(x) {
-  lacking[x] = (seen[R(x)] == NEVER);
-  isNews[x] = 1;
-  at[x] = BOARDS
+/* No confirmation is young enough for the max_age: straight to storage. */
+inline skipCache(x) {
+  writeBack[x] = (confirmed[R(x)] == NEVER);
+  evictIfAbsent[x] = 1;
+  at[x] = JOINS
 }
 
 inline begin(x) {
@@ -484,16 +484,16 @@ inline begin(x) {
     kind[x] = AGE;
     since[x] = clock;
     if
-    :: seen[R(x)] == NEVER || seen[R(x)] < clock -> unasked(x)
+    :: confirmed[R(x)] == NEVER || confirmed[R(x)] < clock -> skipCache(x)
     :: else
     fi
-  :: kind[x] = NOW; unasked(x)
+  :: kind[x] = NOW; skipCache(x)
   :: kind[x] = ADD;
-    isNews[x] = 1;
-    at[x] = BOARDS
+    evictIfAbsent[x] = 1;
+    at[x] = JOINS
   :: kind[x] = REMOVE;
-    raiseFences(R(x));
-    seen[R(x)] = NEVER;
+    revokeLeases(R(x));
+    confirmed[R(x)] = NEVER;
     forgetNear(R(x));
     at[x] = REMOVES;
     send(R(x), SREM, x, number[R(x)], 0)
@@ -508,21 +508,21 @@ inline begin(x) {
 inline fail(p) {
   pending[who] = 0;
   if
-  :: who >= CLIENTS -> air[p] = OVER
+  :: who >= CLIENTS -> running[p] = ENDED
   :: who < CLIENTS && at[who] == ADDS -> finish(who)
   :: who < CLIENTS && at[who] == REMOVES ->
     forgetNear(p);
-#ifndef NO_DOUBT_REMOVED
-    doubt[p] = 1;
+#ifndef NO_DISTRUST_REMOVED
+    distrusted[p] = 1;
 #endif
     gone[p] = 1;
     finish(who)
   :: who < CLIENTS && at[who] == EVICTS ->
     forgetNear(p);
-#ifndef NO_DOUBT_EVICTED
-    doubt[p] = 1;
+#ifndef NO_DISTRUST_EVICTED
+    distrusted[p] = 1;
 #else
-    doubt[p] = 0;
+    distrusted[p] = 0;
 #endif
     evicted(who)
   :: who < CLIENTS && at[who] == ASKS ->
@@ -535,7 +535,7 @@ inline fail(p) {
       :: at[c] == ASKS && owner[c] == who ->
         owner[c] = 0;
         failed[c] = 1;
-        at[c] = BOARDS
+        at[c] = JOINS
       :: else
       fi
     }
@@ -547,7 +547,7 @@ inline answered(p) {
   if
   :: k == SADD ->
     if
-    :: who >= CLIENTS -> air[p] = OVER
+    :: who >= CLIENTS -> running[p] = ENDED
     :: else -> finish(who)
     fi
   :: k == SREM ->
@@ -559,7 +559,7 @@ inline answered(p) {
     if
     :: at[who] == REMOVES -> finish(who)
     :: else ->
-      doubt[p] = 0;
+      distrusted[p] = 0;
       evicted(who)
     fi
   :: k == ISMEMBER ->
@@ -571,7 +571,7 @@ inline answered(p) {
     fi;
     for (c : 2 * p .. 2 * p + 1) {
       if
-      :: at[c] == ASKS && owner[c] == who -> told(c, m)
+      :: at[c] == ASKS && owner[c] == who -> cacheSaid(c, m)
       :: else
       fi
     }
@@ -581,20 +581,20 @@ inline answered(p) {
 inline leave(p) {
   leaves--;
   if
-  :: at[c] == IN_AIR ->
+  :: at[c] == ON_RUNNING ->
     finish(c);
     if
-    :: at[2 * p] == IN_AIR || at[2 * p + 1] == IN_AIR
+    :: at[2 * p] == ON_RUNNING || at[2 * p + 1] == ON_RUNNING
     :: else ->
       if
-      :: air[p] < WEIGHS -> air[p] = OVER
-      :: else -> airLeft[p] = 1
+      :: running[p] < CHECKS_META -> running[p] = ENDED
+      :: else -> runningLeft[p] = 1
       fi
     fi
   :: else ->
     finish(c);
     if
-    :: at[2 * p] == IN_NEXT || at[2 * p + 1] == IN_NEXT
+    :: at[2 * p] == ON_NEXT || at[2 * p + 1] == ON_NEXT
     :: else -> clearNext(p)
     fi
   fi
@@ -603,7 +603,7 @@ inline leave(p) {
 #define SOME(p, place) (at[2 * p] == place || at[2 * p + 1] == place)
 #define LATE(x) (pending[x] && !overdue[x])
 /* A FindMissing that was denied stays to evict. */
-#define LEAVING(x) ((at[x] == IN_AIR || at[x] == IN_NEXT) && !denied[x])
+#define CAN_LEAVE(x) ((at[x] == ON_RUNNING || at[x] == ON_NEXT) && !denied[x])
 
 proctype Replica(byte p) {
 end:
@@ -624,39 +624,39 @@ end:
     :: news[p] && !alive[p] ->
       news[p] = 0;
       near[p] = 0;
-#ifndef NO_SPOIL
+#ifndef NO_DISCARD
       reading[p] = 0
 #endif
 
-    :: air[p] == WAITS -> start(p)
-    :: air[p] == LOOKS -> airSaw[p] = stored; air[p] = HAS_READ
-    :: air[p] == HAS_READ && airSaw[p] && !airFenced[p] ->
-      doubt[p] = 0;
+    :: running[p] == WAITS -> start(p)
+    :: running[p] == STARTED -> runningSaw[p] = stored; running[p] = HAS_READ
+    :: running[p] == HAS_READ && runningSaw[p] && !runningRevoked[p] ->
+      distrusted[p] = 0;
       gone[p] = 0;
 #ifdef AGE_FROM_END
-      seen[p] = clock;
+      confirmed[p] = clock;
 #else
-      seen[p] = airClock[p];
+      confirmed[p] = runningClock[p];
 #endif
-      air[p] = (airLacking[p] -> WEIGHS : OVER)
-    :: air[p] == HAS_READ && (!airSaw[p] || airFenced[p]) -> air[p] = OVER
-    :: air[p] == WEIGHS && airFenced[p] -> air[p] = OVER
-    :: air[p] == WEIGHS && !airFenced[p] ->
-      air[p] = WRITES;
-      send(p, SADD, WRITER(p), 0, airBorn[p])
+      running[p] = (runningWriteBack[p] -> CHECKS_META : ENDED)
+    :: running[p] == HAS_READ && (!runningSaw[p] || runningRevoked[p]) -> running[p] = ENDED
+    :: running[p] == CHECKS_META && runningRevoked[p] -> running[p] = ENDED
+    :: running[p] == CHECKS_META && !runningRevoked[p] ->
+      running[p] = WRITES;
+      send(p, SADD, WRITER(p), 0, runningBorn[p])
 
-    :: SOME(p, HOLDS) ->
+    :: SOME(p, COLLECTS) ->
       if
-      :: at[2 * p] == HOLDS -> c = 2 * p
-      :: at[2 * p + 1] == HOLDS -> c = 2 * p + 1
+      :: at[2 * p] == COLLECTS -> c = 2 * p
+      :: at[2 * p + 1] == COLLECTS -> c = 2 * p + 1
       fi;
       present[c] = 1;
       at[c] = DENIED
 
-    :: leaves > 0 && (LEAVING(2 * p) || LEAVING(2 * p + 1)) ->
+    :: leaves > 0 && (CAN_LEAVE(2 * p) || CAN_LEAVE(2 * p + 1)) ->
       if
-      :: LEAVING(2 * p) -> c = 2 * p
-      :: LEAVING(2 * p + 1) -> c = 2 * p + 1
+      :: CAN_LEAVE(2 * p) -> c = 2 * p
+      :: CAN_LEAVE(2 * p + 1) -> c = 2 * p + 1
       fi;
       leave(p)
 
@@ -698,7 +698,7 @@ end:
 #ifndef NO_CLEAR_ON_LOST
       near[p] = 0;
 #endif
-#ifndef NO_SPOIL_ON_LOST
+#ifndef NO_DISCARD_ON_LOST
       reading[p] = 0
 #endif
     :: !tracked[p] && !trusted[p] -> tracked[p] = 1; alive[p] = 1
@@ -752,7 +752,7 @@ end:
   od
 }
 
-inline looksOn(x) {
+inline witness(x) {
   wasThere[x] = wasThere[x] | (stored && at[x] != IDLE);
   wasNot[x] = wasNot[x] | (!stored && at[x] != IDLE)
 }
@@ -766,15 +766,15 @@ end:
       :: stored -> stored = 0; lastYes = clock
       :: else -> stored = 1; lastYes = 0
       fi;
-      looksOn(0);
-      looksOn(1);
-      looksOn(2);
-      looksOn(3)
+      witness(0);
+      witness(1);
+      witness(2);
+      witness(3)
     }
   :: atomic { clock < TICKS -> clock++ }
   :: timeout ->
     assert(at[0] == IDLE && at[1] == IDLE && at[2] == IDLE && at[3] == IDLE
-      && air[0] == NONE && air[1] == NONE && !next[0] && !next[1]); /* P9 */
+      && running[0] == NONE && running[1] == NONE && !next[0] && !next[1]); /* P9 */
     break
   od
 }
@@ -787,8 +787,8 @@ init {
     trusted[1] = 1;
     tracked[0] = 1;
     tracked[1] = 1;
-    seen[0] = NEVER;
-    seen[1] = NEVER;
+    confirmed[0] = NEVER;
+    confirmed[1] = NEVER;
     if
     :: stored = 1
     :: CHANGES < 2 -> stored = 0 /* else it may become so */

@@ -8,6 +8,7 @@
  * that failed the grammar. The cause is for the log.
  */
 import type { Digest } from '../reference/digest.js';
+import { InvalidPathError, StorageError } from '../storage/storage-driver.js';
 
 /** What `ErrorInfo.reason` says, UPPER_SNAKE as google.rpc wants it. */
 export type Reason =
@@ -122,4 +123,22 @@ export class DigestFailedError extends Error {
   ) {
     super(cause.message, { cause });
   }
+}
+
+/** Rule 7. */
+export function blobCorrupt(): DataLossError {
+  return new DataLossError('BLOB_CORRUPT', 'the blob does not hash to its digest');
+}
+
+/**
+ * What a driver threw, as callers of the service know it: a failing storage is
+ * transient; absence, an aborted signal's reason and defects pass as they are.
+ */
+export function asLayerError(error: unknown): unknown {
+  // A path of the layout that is refused leads out of the root: an operator's
+  // symlink, not the caller's fault and not absence.
+  if (error instanceof StorageError || error instanceof InvalidPathError) {
+    return new StorageUnavailableError(error);
+  }
+  return error;
 }

@@ -9,19 +9,16 @@ import type { Digest } from '../reference/digest.js';
 import { blobPath } from '../reference/layout.js';
 import type { RepositoryName } from '../reference/repository-name.js';
 import { PathNotFoundError, type StorageDriver, StorageError } from '../storage/storage-driver.js';
-import type { Doubts } from './doubts.js';
+import { memberNotBelieved } from './cache-access.js';
 import {
+  asLayerError,
   CacheUnavailableError,
   MetaUnknownError,
   StorageUnavailableError,
   UnverifiedError,
 } from './errors.js';
-import type { Evictor } from './evictor.js';
-import type { Fences } from './fences.js';
-import type { Flights } from './flights.js';
-import type { Sightings } from './sightings.js';
-import { asLayerError } from './storage-errors.js';
-import type { Verdicts } from './verdicts.js';
+import type { LocalKnowledge } from './local-knowledge.js';
+import type { SharedLookups } from './shared-lookups.js';
 
 /** How often a write starts over because what it verified was removed meanwhile. */
 const maxAttempts = 3;
@@ -29,50 +26,38 @@ const maxAttempts = 3;
 export class LayerInfoService {
   readonly #cache: LayerInfoCache;
   readonly #driver: StorageDriver;
-  readonly #flights: Flights;
-  readonly #fences: Fences;
-  readonly #evictor: Evictor;
-  readonly #doubts: Doubts;
-  readonly #sightings: Sightings;
-  readonly #verdicts: Verdicts;
+  readonly #lookups: SharedLookups;
+  readonly #knowledge: LocalKnowledge;
 
-  constructor(parts: {
-    cache: LayerInfoCache;
-    driver: StorageDriver;
-    flights: Flights;
-    fences: Fences;
-    evictor: Evictor;
-    doubts: Doubts;
-    sightings: Sightings;
-    verdicts: Verdicts;
-  }) {
-    this.#cache = parts.cache;
-    this.#driver = parts.driver;
-    this.#flights = parts.flights;
-    this.#fences = parts.fences;
-    this.#evictor = parts.evictor;
-    this.#doubts = parts.doubts;
-    this.#sightings = parts.sightings;
-    this.#verdicts = parts.verdicts;
+  constructor(
+    cache: LayerInfoCache,
+    driver: StorageDriver,
+    lookups: SharedLookups,
+    knowledge: LocalKnowledge,
+  ) {
+    this.#cache = cache;
+    this.#driver = driver;
+    this.#lookups = lookups;
+    this.#knowledge = knowledge;
   }
 
-  /** Whether the cache holds the membership, and is believed. */
+  /** Whether the cache holds the membership and is believed. */
   async contains(repository: RepositoryName, digest: Digest): Promise<boolean> {
     const member = await answered(this.#cache.contains(repository, digest));
-    return member && !this.#doubts.doubts(repository, digest);
+    return member && !this.#knowledge.distrusted.has(repository, digest);
   }
 
   /** Records a membership that storage confirms. Throws `UnverifiedError`. */
   async add(repository: RepositoryName, digest: Digest, signal: AbortSignal): Promise<void> {
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
-      const ticket = this.#fences.begin(repository, digest);
+      const lease = this.#knowledge.leases.grant(repository, digest);
       try {
-        const { layer } = await this.#flights.find(repository, digest, {
-          arrival: { at: this.#flights.arrivedAt(), line: {} },
+        const { layer } = await this.#lookups.find(repository, digest, {
+          caller: { at: this.#knowledge.clock.tick(), queue: {} },
           notBefore: Number.POSITIVE_INFINITY,
-          said: { lacking: false, denialIsNews: true, evidence: undefined },
+          answer: memberNotBelieved,
           signal,
-          denied: (unknown) => this.#evictor.memberships(repository, [unknown], 'layer_unknown'),
+          onAbsent: undefined,
         });
         if (layer === undefined) {
           throw new UnverifiedError(
@@ -80,10 +65,10 @@ export class LayerInfoService {
             'storage does not have this layer in this repository',
           );
         }
-        // Nothing awaited between the check and the command: later fences are later writes.
-        if (!ticket.membershipFenced) return await answered(this.#cache.add(repository, digest));
+        // No await between this check and the write, so no lease can be revoked in between.
+        if (!lease.membershipRevoked) return await answered(this.#cache.add(repository, digest));
       } finally {
-        ticket.close();
+        lease.release();
       }
     }
     throw contended();
@@ -102,12 +87,12 @@ export class LayerInfoService {
       throw new UnverifiedError('META_UNVERIFIED', "the path is not the digest's own blob path");
     }
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
-      const ticket = this.#fences.begin(undefined, digest);
+      const lease = this.#knowledge.leases.grant(undefined, digest);
       try {
         await this.#assertStored(digest, meta, signal);
-        if (!ticket.metaFenced(digest)) return await answered(this.#cache.setMeta(digest, meta));
+        if (!lease.metaRevoked(digest)) return await answered(this.#cache.setMeta(digest, meta));
       } finally {
-        ticket.close();
+        lease.release();
       }
     }
     throw contended();
@@ -115,14 +100,15 @@ export class LayerInfoService {
 
   /** Forgets a membership and, if there was one, the metadata of the digest. */
   async remove(repository: RepositoryName, digest: Digest): Promise<void> {
-    this.#fences.raiseMembership(repository, digest);
-    this.#fences.raiseMeta(digest);
-    this.#sightings.forget(repository, digest);
+    const { leases, freshness, distrusted } = this.#knowledge;
+    leases.revokeMembership(repository, digest);
+    leases.revokeMeta(digest);
+    freshness.forget(repository, digest);
     try {
       await answered(this.#cache.remove(repository, digest));
     } catch (error) {
-      // It may or may not be gone; until storage has been seen it is taken as gone.
-      this.#doubts.doubt(repository, digest);
+      // The cache may still hold it: not believed until a lookup has seen the layer.
+      distrusted.add(repository, digest);
       throw error;
     }
   }
@@ -136,9 +122,11 @@ export class LayerInfoService {
       throw new UnverifiedError('META_UNVERIFIED', 'storage has no blob of this length under this digest');
     }
     // Rule 6: a length that differs from storage's is evidence until the blob is hashed.
-    if (known !== undefined && isUsable(digest, known) && known.length !== size)
-      this.#verdicts.dispute(digest);
-    if (this.#verdicts.isSuspect(digest)) {
+    const { integrity } = this.#knowledge;
+    if (known !== undefined && isUsable(digest, known) && known.length !== size) {
+      integrity.markDisputed(digest);
+    }
+    if (integrity.isUnproven(digest)) {
       throw new UnverifiedError(
         'META_UNVERIFIED',
         'the blob under this digest has not been hashed right yet',

@@ -41,8 +41,8 @@ export interface BlobLocation {
   readonly version: string;
 }
 
-/** A layer being read. Whoever fetched it closes it, on every path. */
-export interface Layer extends Omit<LayerStat, 'blob'> {
+/** A layer open for reading. Its caller closes it, on every path. */
+export interface LayerReader extends Omit<LayerStat, 'blob'> {
   /** First byte that `read` gives. */
   readonly offset: number;
   /** How many bytes `read` gives in all, unless it throws. */
@@ -51,19 +51,19 @@ export interface Layer extends Omit<LayerStat, 'blob'> {
    * Fills the front of `into` with the next bytes and says how many; 0 exactly
    * when all that was promised has been given. When it rejects the buffer may
    * still be written to: drop it, never reuse it. Throws `DataLossError` in
-   * place of the bytes that would complete a lie, `StorageUnavailableError`
+   * place of the last bytes of a corrupt layer, `StorageUnavailableError`
    * when storage stops answering.
    */
   read(into: Uint8Array): Promise<number>;
-  /** Lets go of the blob. Idempotent; never throws. */
+  /** Closes the blob. Idempotent; never throws. */
   close(): Promise<void>;
 }
 
-/** Where a caller may read a layer's blob without us. */
+/** Where a caller reads a layer's blob from storage itself. */
 export interface Redirect extends Omit<LayerStat, 'blob'> {
-  /** First byte that was asked for; the caller asks for it himself. */
+  /** The first byte that the caller asked for; he asks the storage for it himself. */
   readonly offset: number;
-  /** A secret, good for minutes: whoever has it reads the blob. */
+  /** A secret that is valid for minutes: who has it reads the blob. */
   readonly url: string;
 }
 
@@ -75,5 +75,15 @@ export interface LayerService {
   stat(repository: RepositoryName, digest: Digest, options: CallOptions): Promise<LayerStat>;
 
   /** The layer's bytes. Throws `LayerUnknownError`, `OffsetBeyondEndError`. */
-  fetch(repository: RepositoryName, digest: Digest, range: BlobRange, options: CallOptions): Promise<Layer>;
+  fetch(
+    repository: RepositoryName,
+    digest: Digest,
+    range: BlobRange,
+    options: CallOptions,
+  ): Promise<LayerReader>;
+}
+
+/** One string for a layer of a repository, for use as a key; `@` occurs in neither grammar. */
+export function layerKey(repository: RepositoryName, digest: Digest): string {
+  return `${repository}@${digest}`;
 }

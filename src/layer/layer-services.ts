@@ -1,37 +1,28 @@
-/** How the parts of the domain belong together: the two services over one cache and one driver. */
+/** How the parts of the domain belong together: its services over one cache and one driver. */
 import type { LayerInfoCache } from '../cache/layer-info-cache.js';
 import type { StorageDriver } from '../storage/storage-driver.js';
-import { BlobHashings } from './blob-hashings.js';
+import { BlobHasher } from './blob-hasher.js';
+import { CacheAccess } from './cache-access.js';
 import { CachedLayerService } from './cached-layer-service.js';
-import { Doubts } from './doubts.js';
-import { EventCount } from './event-count.js';
-import { Evictor } from './evictor.js';
-import { Fences } from './fences.js';
-import { Flights } from './flights.js';
 import { LayerInfoService } from './layer-info-service.js';
+import { LayerOpener } from './layer-opener.js';
 import type { LayerService } from './layer-service.js';
-import { LookupPlaces } from './lookup-places.js';
-import { MissingLayers } from './missing-layers.js';
+import { LocalKnowledge } from './local-knowledge.js';
+import { LookupLimiter } from './lookup-limiter.js';
 import type { Observer } from './observer.js';
-import { Redirects } from './redirects.js';
 import { Revalidation } from './revalidation.js';
-import { Servings } from './servings.js';
-import { Sightings } from './sightings.js';
+import { SharedLookups } from './shared-lookups.js';
 import { SmallLayers } from './small-layers.js';
 import { UpstreamLayerService } from './upstream-layer-service.js';
-import { Verdicts } from './verdicts.js';
 import { Verification, type VerifyMode } from './verification.js';
-import { WriteBack } from './write-back.js';
 
 /** Upstream lookups at once in the process (rule 16). */
-const lookupsAtOnce = 64;
-/** Layers whose last sighting in storage is remembered (rule 15). */
-const maxSightings = 200_000;
+const maxLookups = 64;
 
 export interface LayerServicesOptions {
   readonly cache: LayerInfoCache;
   readonly driver: StorageDriver;
-  /** Whom a miss asks; the driver's own layers unless given. */
+  /** Asked on a miss; the driver's own layers unless given. */
   readonly upstream?: LayerService;
   readonly observer: Observer;
   readonly verify: VerifyMode;
@@ -53,61 +44,25 @@ export interface LayerServices {
 export function layerServices(options: LayerServicesOptions): LayerServices {
   const { cache, driver, observer, storageTimeoutMs } = options;
   const upstream = options.upstream ?? new UpstreamLayerService(driver);
-  const fences = new Fences();
-  const doubts = new Doubts();
-  const events = new EventCount();
-  const verdicts = new Verdicts(events);
-  const sightings = new Sightings(maxSightings);
-  const evictor = new Evictor(cache, fences, doubts, sightings, observer);
-  const writeBack = new WriteBack(cache, driver, verdicts, observer);
-  const places = new LookupPlaces(lookupsAtOnce, storageTimeoutMs);
-  const flights = new Flights({
-    upstream,
-    places,
-    fences,
-    doubts,
-    sightings,
-    writeBack,
-    events,
-    timeoutMs: storageTimeoutMs,
-  });
-  // Whoever wants every serving hashed wants it of what the storage holds now.
+  const knowledge = new LocalKnowledge();
+  const access = new CacheAccess(cache, driver, knowledge, observer);
+
+  const limiter = new LookupLimiter(maxLookups, storageTimeoutMs);
+  const lookups = new SharedLookups(upstream, limiter, access, knowledge, storageTimeoutMs);
+  const revalidation = new Revalidation(options.revalidateAfterMs, lookups, knowledge, observer);
+
+  // `--verify always` re-reads storage, so it keeps no small layers in memory.
   const smallLayers = new SmallLayers(options.verify === 'always' ? 0 : options.smallLayersBytes);
-  const verification = new Verification({
-    mode: options.verify,
-    verdicts,
-    cache,
-    evictor,
-    fences,
-    observer,
-    smallLayers,
-  });
-  const hashings = new BlobHashings(driver, verification, events);
-  const servings = new Servings({
-    driver,
-    upstream,
-    verification,
-    hashings,
-    verdicts,
-    smallLayers,
-    events,
-  });
-  const redirects = new Redirects(driver, verdicts);
-  const revalidation = new Revalidation({
-    afterMs: options.revalidateAfterMs,
-    sightings,
-    flights,
-    evictor,
-    observer,
-  });
-  const shared = { cache, flights, evictor, doubts, sightings, observer };
-  const missing = new MissingLayers({ ...shared, revalidation });
+  const verification = new Verification(options.verify, access, knowledge, observer, smallLayers);
+  const hasher = new BlobHasher(driver, verification, knowledge.clock);
+  const opener = new LayerOpener(driver, upstream, verification, hasher, knowledge, smallLayers);
+
   return {
-    layers: new CachedLayerService({ ...shared, missing, servings, redirects, verdicts, revalidation }),
-    info: new LayerInfoService({ ...shared, driver, fences, verdicts }),
+    layers: new CachedLayerService(access, lookups, opener, revalidation, knowledge, observer),
+    info: new LayerInfoService(cache, driver, lookups, knowledge),
     close: () => {
       revalidation.close();
-      hashings.close();
+      hasher.close();
     },
   };
 }

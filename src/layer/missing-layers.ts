@@ -1,157 +1,142 @@
 /**
  * Rule 5: which of many layers a repository lacks. The cache is asked about all
- * of them at once, storage about those that it does not vouch for.
+ * of them at once, storage about those that it does not confirm.
  */
-import { CacheError, type LayerInfoCache } from '../cache/layer-info-cache.js';
 import type { Digest } from '../reference/digest.js';
 import type { RepositoryName } from '../reference/repository-name.js';
-import { notAsked, notAskedAgain, saidNo, saidNothing, saidYes } from './cache-answers.js';
-import type { Doubts } from './doubts.js';
+import { type CacheAccess, type CacheAnswer, memberNotBelieved, notMember } from './cache-access.js';
 import { DigestFailedError, LayerError } from './errors.js';
-import type { Evictor } from './evictor.js';
-import type { CacheSaid } from './flight.js';
-import type { Flights } from './flights.js';
+import { notBefore } from './freshness.js';
 import type { CallOptions } from './layer-service.js';
+import type { LocalKnowledge } from './local-knowledge.js';
 import type { Observer } from './observer.js';
 import type { Revalidation } from './revalidation.js';
-import { notBefore, type Sightings } from './sightings.js';
+import type { LookupRequest, SharedLookups } from './shared-lookups.js';
 
-export interface MissingLayersParts {
-  readonly cache: LayerInfoCache;
-  readonly flights: Flights;
-  readonly evictor: Evictor;
-  readonly doubts: Doubts;
-  readonly sightings: Sightings;
-  readonly revalidation: Revalidation;
-  readonly observer: Observer;
-}
-
-/** A digest for storage, and what the cache had said of it. */
-interface Stranger {
-  readonly digest: Digest;
-  readonly said: CacheSaid;
-}
+/** The digests that storage is asked about, and what the cache answered for each. */
+type Unconfirmed = ReadonlyMap<Digest, CacheAnswer>;
 
 export class MissingLayers {
-  readonly #parts: MissingLayersParts;
+  readonly #access: CacheAccess;
+  readonly #lookups: SharedLookups;
+  readonly #revalidation: Revalidation;
+  readonly #knowledge: LocalKnowledge;
+  readonly #observer: Observer;
 
-  constructor(parts: MissingLayersParts) {
-    this.#parts = parts;
+  constructor(
+    access: CacheAccess,
+    lookups: SharedLookups,
+    revalidation: Revalidation,
+    knowledge: LocalKnowledge,
+    observer: Observer,
+  ) {
+    this.#access = access;
+    this.#lookups = lookups;
+    this.#revalidation = revalidation;
+    this.#knowledge = knowledge;
+    this.#observer = observer;
   }
 
   /**
-   * Those of the digests that the repository lacks, in their order. The digests
-   * are distinct. One that storage cannot answer for fails the call with
+   * The digests that the repository lacks, in their order. The given digests are
+   * distinct. One that storage cannot answer for fails the call with
    * `DigestFailedError`.
    */
-  async among(
+  async find(
     repository: RepositoryName,
     digests: readonly Digest[],
-    options: CallOptions,
+    { signal, maxAge }: CallOptions,
   ): Promise<Digest[]> {
-    const { observer, flights } = this.#parts;
-    observer.requested('find_missing', digests.length);
+    this.#observer.requested('find_missing', digests.length);
     let hits = 0;
     try {
-      const arrivedAt = flights.arrivedAt();
-      const since = notBefore(options.maxAge);
-      const strangers = await this.#strangers(repository, digests, since);
+      const caller = { at: this.#knowledge.clock.tick(), queue: {} };
+      const since = notBefore(maxAge);
+      const unconfirmed = await this.#unconfirmed(repository, digests, since);
       const missing =
-        strangers.length === 0
+        unconfirmed.size === 0
           ? []
-          : await this.#lacking(repository, strangers, { at: arrivedAt, line: {} }, since, options.signal);
-      hits = digests.length - strangers.length;
+          : await this.#lookUp(repository, unconfirmed, { caller, notBefore: since, signal });
+      hits = digests.length - unconfirmed.size;
       return missing;
     } finally {
-      if (hits > 0) observer.resolved('find_missing', 'hit', hits);
-      if (hits < digests.length) observer.resolved('find_missing', 'miss', digests.length - hits);
+      if (hits > 0) this.#observer.resolved('find_missing', 'hit', hits);
+      if (hits < digests.length) this.#observer.resolved('find_missing', 'miss', digests.length - hits);
     }
   }
 
-  /** Those of the digests that the cache does not vouch for. */
-  async #strangers(
+  async #unconfirmed(
     repository: RepositoryName,
     digests: readonly Digest[],
     since: number | undefined,
-  ): Promise<Stranger[]> {
+  ): Promise<Unconfirmed> {
     if (since === undefined) {
-      const strangers = await this.#asked(repository, digests);
+      const unconfirmed = await this.#askCache(repository, digests);
       const random = digests[Math.floor(Math.random() * digests.length)];
-      if (random !== undefined && !strangers.some(({ digest }) => digest === random)) {
-        this.#parts.revalidation.hit(repository, random);
-      }
-      return strangers;
+      if (random !== undefined && !unconfirmed.has(random)) this.#revalidation.hit(repository, random);
+      return unconfirmed;
     }
-    const { sightings } = this.#parts;
-    const young = digests.filter((digest) => sightings.isSeenSince(repository, digest, since));
-    const asked = new Map(
-      (young.length === 0 ? [] : await this.#asked(repository, young)).map((each) => [each.digest, each]),
-    );
-    const unasked = new Set(digests);
-    for (const digest of young) unasked.delete(digest);
-    return digests.flatMap((digest) => {
-      if (!unasked.has(digest)) return asked.get(digest) ?? [];
-      return { digest, said: sightings.seenAt(repository, digest) === undefined ? notAsked : notAskedAgain };
-    });
+    const skipped = new Map(digests.map((digest) => [digest, this.#access.skip(repository, digest, since)]));
+    const asked = digests.filter((digest) => skipped.get(digest) === undefined);
+    const answers = asked.length === 0 ? undefined : await this.#askCache(repository, asked);
+    const unconfirmed = new Map<Digest, CacheAnswer>();
+    for (const [digest, skip] of skipped) {
+      const answer = skip ?? answers?.get(digest);
+      if (answer !== undefined) unconfirmed.set(digest, answer);
+    }
+    return unconfirmed;
   }
 
-  async #asked(repository: RepositoryName, digests: readonly Digest[]): Promise<Stranger[]> {
-    const { cache, doubts, observer } = this.#parts;
+  async #askCache(repository: RepositoryName, digests: readonly Digest[]): Promise<Unconfirmed> {
     let members: boolean[];
     try {
-      members = await cache.containsMany(repository, digests);
+      members = await this.#access.cache.containsMany(repository, digests);
     } catch (error) {
-      if (!(error instanceof CacheError)) throw error;
-      observer.cacheFailed('containsMany', error);
-      return digests.map((digest) => ({ digest, said: saidNothing }));
+      const failed = this.#access.failed('containsMany', error);
+      return new Map(digests.map((digest) => [digest, failed]));
     }
-    const strangers: Stranger[] = [];
+    const { distrusted } = this.#knowledge;
+    const unconfirmed = new Map<Digest, CacheAnswer>();
     digests.forEach((digest, index) => {
-      if (!members[index]) strangers.push({ digest, said: saidNo });
-      else if (doubts.doubts(repository, digest)) strangers.push({ digest, said: saidYes });
+      if (!members[index]) unconfirmed.set(digest, notMember);
+      else if (distrusted.has(repository, digest)) unconfirmed.set(digest, memberNotBelieved);
     });
-    return strangers;
+    return unconfirmed;
   }
 
-  /** Those that storage does not have; memberships that it denies go in one command. */
-  async #lacking(
+  /** The digests that storage does not have; memberships that it denies are evicted in one command. */
+  async #lookUp(
     repository: RepositoryName,
-    strangers: readonly Stranger[],
-    arrival: { readonly at: number; readonly line: object },
-    since: number | undefined,
-    signal: AbortSignal,
+    unconfirmed: Unconfirmed,
+    { caller, notBefore: since, signal }: Pick<LookupRequest, 'caller' | 'notBefore' | 'signal'>,
   ): Promise<Digest[]> {
     const failure = new AbortController();
     const either = AbortSignal.any([signal, failure.signal]);
     const denied = new Set<Digest>();
-    const find = async ({ digest, said }: Stranger): Promise<boolean> => {
+    const onAbsent = (digest: Digest) => {
+      denied.add(digest);
+      // The command waits for the other digests; nobody may hit until then.
+      this.#knowledge.distrust(repository, digest);
+    };
+    const isMissing = async ([digest, answer]: readonly [Digest, CacheAnswer]): Promise<boolean> => {
       try {
-        const { layer } = await this.#parts.flights.find(repository, digest, {
-          arrival,
-          notBefore: since,
-          said,
-          signal: either,
-          denied: (unknown) => {
-            denied.add(unknown);
-            // The command waits for the other digests, and nobody shall hit until then.
-            this.#parts.evictor.doubt(repository, unknown);
-          },
-        });
+        const request = { caller, notBefore: since, answer, signal: either, onAbsent };
+        const { layer } = await this.#lookups.find(repository, digest, request);
         if (layer !== undefined) denied.delete(digest);
-        return layer !== undefined;
+        return layer === undefined;
       } catch (error) {
-        // The first failure is the call's; the others of its digests let go.
+        // The first failure is the call's; it cancels the lookups of the other digests.
         failure.abort(error instanceof LayerError ? new DigestFailedError(digest, error) : error);
         throw error;
       }
     };
-    const found = await Promise.allSettled(strangers.map(find));
-    if (denied.size > 0) await this.#parts.evictor.memberships(repository, [...denied], 'layer_unknown');
+    const found = await Promise.allSettled([...unconfirmed].map(isMissing));
+    if (denied.size > 0) await this.#access.evictMemberships(repository, [...denied], 'layer_unknown');
     signal.throwIfAborted();
     failure.signal.throwIfAborted();
-    return strangers.flatMap(({ digest }, index) => {
+    return [...unconfirmed.keys()].filter((_, index) => {
       const answer = found[index];
-      return answer?.status === 'fulfilled' && !answer.value ? digest : [];
+      return answer?.status === 'fulfilled' && answer.value;
     });
   }
 }

@@ -1,87 +1,96 @@
 /**
- * Rule 15's background: a cached yes that is taken without asking for its age
- * is checked against storage behind the answer, once it is old or was never
- * seen here. Best effort and bounded: beyond the rates nothing is looked at,
- * nothing is kept waiting, and a later hit has its turn.
+ * Rule 15's background check: a cached yes for a caller who takes any age is
+ * checked against storage behind the answer, once it is old or was never seen
+ * here. Best effort and bounded: beyond the rates nothing is checked and nobody
+ * waits, and a later hit has its turn.
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Digest } from '../reference/digest.js';
 import type { RepositoryName } from '../reference/repository-name.js';
-import type { Evictor } from './evictor.js';
-import type { Flights } from './flights.js';
-import { layerKey } from './layer-key.js';
+import { memberNotBelieved } from './cache-access.js';
+import { layerKey } from './layer-service.js';
+import type { LocalKnowledge } from './local-knowledge.js';
 import type { Observer } from './observer.js';
-import { SecondlyQuota } from './secondly-quota.js';
-import type { Sightings } from './sightings.js';
+import type { SharedLookups } from './shared-lookups.js';
 
-/** Hits whose age is looked up, a second: the look costs half a microsecond. */
-const looksPerSecond = 500;
-/** Re-checks that begin, a second. */
+/** Hits a second whose age is looked up; one look-up costs half a microsecond. */
+const ageChecksPerSecond = 500;
+/** Background checks that begin in a second. */
 const checksPerSecond = 50;
+
+/** At most so many events in any second. */
+export class RateLimit {
+  /** When the last ones were taken, the oldest at `#oldest`. */
+  readonly #taken: Float64Array;
+  #oldest = 0;
+
+  constructor(perSecond: number) {
+    this.#taken = new Float64Array(perSecond).fill(Number.NEGATIVE_INFINITY);
+  }
+
+  /** Takes one, if one is left; `now` in milliseconds of the monotonic clock. */
+  take(now: number): boolean {
+    if (now - (this.#taken[this.#oldest] ?? now) < 1000) return false;
+    this.#taken[this.#oldest] = now;
+    this.#oldest = (this.#oldest + 1) % this.#taken.length;
+    return true;
+  }
+}
 
 export class Revalidation {
   readonly #afterMs: number;
-  readonly #sightings: Sightings;
-  readonly #flights: Flights;
-  readonly #evictor: Evictor;
+  readonly #lookups: SharedLookups;
+  readonly #knowledge: LocalKnowledge;
   readonly #observer: Observer;
   readonly #controller = new AbortController();
-  readonly #looks = new SecondlyQuota(looksPerSecond);
-  readonly #checks = new SecondlyQuota(checksPerSecond);
-  readonly #underWay = new Set<string>();
-  /** A check belongs to no call: what the hit's call has in its context ends with it. */
-  readonly #outside = AsyncLocalStorage.snapshot();
+  readonly #ageChecks = new RateLimit(ageChecksPerSecond);
+  readonly #checks = new RateLimit(checksPerSecond);
+  readonly #inProgress = new Set<string>();
+  /** A check belongs to no call: the context of the hit's call ends with that call. */
+  readonly #outsideCalls = AsyncLocalStorage.snapshot();
 
   /** `afterMs`: the age from which a yes is checked again; 0 never does. */
-  constructor(parts: {
-    afterMs: number;
-    sightings: Sightings;
-    flights: Flights;
-    evictor: Evictor;
-    observer: Observer;
-  }) {
-    this.#afterMs = parts.afterMs;
-    this.#sightings = parts.sightings;
-    this.#flights = parts.flights;
-    this.#evictor = parts.evictor;
-    this.#observer = parts.observer;
+  constructor(afterMs: number, lookups: SharedLookups, knowledge: LocalKnowledge, observer: Observer) {
+    this.#afterMs = afterMs;
+    this.#lookups = lookups;
+    this.#knowledge = knowledge;
+    this.#observer = observer;
   }
 
   /** The cache has just answered yes to a caller who takes any age. Returns at once. */
   hit(repository: RepositoryName, digest: Digest): void {
     if (this.#afterMs === 0) return;
     const now = performance.now();
-    if (!this.#looks.take(now)) return;
-    const seenAt = this.#sightings.seenAt(repository, digest);
-    if (seenAt !== undefined && now - seenAt < this.#afterMs) return;
+    if (!this.#ageChecks.take(now)) return;
+    const confirmedAt = this.#knowledge.freshness.confirmedAt(repository, digest);
+    if (confirmedAt !== undefined && now - confirmedAt < this.#afterMs) return;
     const key = layerKey(repository, digest);
-    if (this.#underWay.has(key)) return;
-    if (this.#checks.take(now)) void this.#outside(() => this.#check(key, repository, digest));
+    if (this.#inProgress.has(key)) return;
+    if (this.#checks.take(now)) void this.#outsideCalls(() => this.#check(key, repository, digest));
     else this.#observer.revalidated('dropped', undefined);
   }
 
-  /** Ends what is under way. */
+  /** Cancels the checks in progress. */
   close(): void {
     this.#controller.abort(new Error('the service is closing'));
   }
 
   async #check(key: string, repository: RepositoryName, digest: Digest): Promise<void> {
-    this.#underWay.add(key);
+    this.#inProgress.add(key);
     try {
-      const { layer } = await this.#flights.find(repository, digest, {
-        // All re-checks stand in one line, so that together they weigh as one call.
-        arrival: { at: this.#flights.arrivedAt(), line: this.#underWay },
+      const { layer } = await this.#lookups.find(repository, digest, {
+        // All checks share one queue, so that together they weigh as one call.
+        caller: { at: this.#knowledge.clock.tick(), queue: this.#inProgress },
         notBefore: Number.POSITIVE_INFINITY,
-        // Nothing is written when the layer is still there: the cache has just said so.
-        said: { lacking: false, denialIsNews: true, evidence: undefined },
+        answer: memberNotBelieved,
         signal: this.#controller.signal,
-        denied: (unknown) => this.#evictor.memberships(repository, [unknown], 'layer_unknown'),
+        onAbsent: undefined,
       });
       this.#observer.revalidated(layer === undefined ? 'absent' : 'present', undefined);
     } catch (error) {
       if (!this.#controller.signal.aborted) this.#observer.revalidated('failed', error);
     } finally {
-      this.#underWay.delete(key);
+      this.#inProgress.delete(key);
     }
   }
 }

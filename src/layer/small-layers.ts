@@ -1,14 +1,14 @@
 /**
- * The bytes of small layers, in memory. Whatever the size, serving a layer from
- * a disk costs five trips to a thread (open, size, read, size, close), which for
- * a small one is most of the work; with its bytes here one question suffices:
- * is the blob still there, of that size and version (rules 6 and 7)?
+ * The bytes of small layers, in memory. Reading a layer from a disk costs five
+ * trips to a thread (open, fstat, read, fstat, close), which for a small one is
+ * most of the work. With its bytes in memory one `stat` is enough: is the blob
+ * still there, of that size and version (rules 6 and 7)?
  */
 import { LRUCache } from 'lru-cache';
 import type { Digest } from '../reference/digest.js';
 import type { BlobRange, BlobStat } from '../storage/storage-driver.js';
-import type { Layer, Source } from './layer-service.js';
-import { promisedBytes } from './stored-layer.js';
+import type { LayerReader, Source } from './layer-service.js';
+import { promisedBytes } from './stored-layer-reader.js';
 
 /** The most bytes of a layer that is kept. */
 export const maxSmallLayer = 64 << 10;
@@ -45,7 +45,7 @@ export class SmallLayers {
     return this.#kept?.peek(digest)?.version !== version;
   }
 
-  /** Keeps the bytes, which are the memory's from now on: they hash to the digest, and were read of that blob. */
+  /** Takes over the bytes, which hash to the digest and were read from that blob. */
   keep(digest: Digest, { size, version }: BlobStat, bytes: Buffer): void {
     this.#kept?.set(digest, { size, version, bytes });
   }
@@ -55,8 +55,8 @@ export class SmallLayers {
   }
 }
 
-/** A layer whose bytes are in memory. */
-export class KeptLayer implements Layer {
+/** A layer read from memory. */
+export class SmallLayerReader implements LayerReader {
   readonly digest: Digest;
   readonly length: number;
   readonly source: Source;

@@ -12,10 +12,9 @@ import {
   PathNotFoundError,
   type StorageDriver,
 } from '../storage/storage-driver.js';
-import { DataLossError, LayerUnknownError } from './errors.js';
-import type { CallOptions, Layer, LayerService, LayerStat, Presence } from './layer-service.js';
-import { asLayerError } from './storage-errors.js';
-import { StoredLayer } from './stored-layer.js';
+import { asLayerError, DataLossError, LayerUnknownError } from './errors.js';
+import type { CallOptions, LayerReader, LayerService, LayerStat, Presence } from './layer-service.js';
+import { StoredLayerReader } from './stored-layer-reader.js';
 
 export class UpstreamLayerService implements LayerService {
   readonly #driver: StorageDriver;
@@ -62,7 +61,7 @@ export class UpstreamLayerService implements LayerService {
     digest: Digest,
     range: BlobRange,
     options: CallOptions,
-  ): Promise<Layer> {
+  ): Promise<LayerReader> {
     const { digest: canonical } = await this.stat(repository, digest, options);
     let blob: OpenBlob;
     try {
@@ -73,7 +72,7 @@ export class UpstreamLayerService implements LayerService {
     }
     try {
       assertPlausible(canonical, blob.size);
-      return new StoredLayer(blob, { digest: canonical, source: 'upstream', range }, undefined);
+      return new StoredLayerReader(blob, { digest: canonical, source: 'upstream', range }, undefined);
     } catch (error) {
       await blob.reader.close();
       throw error;

@@ -1,147 +1,137 @@
 /**
- * Rule 7: which layers are hashed while they stream, and what follows from the
- * result. The hash is taken in the reader, so the last bytes of a layer are
+ * Rule 7: which layers are hashed while they are read, and what follows from
+ * the result. The reader takes the hash, so the last bytes of a layer are
  * handed out only after it agreed.
  */
 import { createHash } from 'node:crypto';
-import { CacheError, type LayerInfoCache } from '../cache/layer-info-cache.js';
 import { algorithmOf, type Digest, hexOf } from '../reference/digest.js';
-import { blobPath } from '../reference/layout.js';
 import type { BlobRange, BlobReader, BlobStat, OpenBlob } from '../storage/storage-driver.js';
-import { DataLossError } from './errors.js';
-import type { Evictor } from './evictor.js';
-import type { Fences } from './fences.js';
+import type { CacheAccess } from './cache-access.js';
+import { asLayerError, blobCorrupt, DataLossError } from './errors.js';
+import type { Lease } from './leases.js';
+import type { LocalKnowledge } from './local-knowledge.js';
 import type { Observer } from './observer.js';
 import type { SmallLayers } from './small-layers.js';
-import { asLayerError } from './storage-errors.js';
-import { type Inspection, promisedBytes } from './stored-layer.js';
-import type { Verdicts } from './verdicts.js';
+import { promisedBytes, type ReadCheck } from './stored-layer-reader.js';
 
 /** When whole layers are hashed: once per blob and process, every time, or never. */
 export type VerifyMode = 'first' | 'always' | 'off';
 
 export class Verification {
   readonly #mode: VerifyMode;
-  readonly #verdicts: Verdicts;
-  readonly #cache: LayerInfoCache;
-  readonly #evictor: Evictor;
-  readonly #fences: Fences;
+  readonly #access: CacheAccess;
+  readonly #knowledge: LocalKnowledge;
   readonly #observer: Observer;
   readonly #smallLayers: SmallLayers;
 
-  constructor(parts: {
-    mode: VerifyMode;
-    verdicts: Verdicts;
-    cache: LayerInfoCache;
-    evictor: Evictor;
-    fences: Fences;
-    observer: Observer;
-    smallLayers: SmallLayers;
-  }) {
-    this.#mode = parts.mode;
-    this.#verdicts = parts.verdicts;
-    this.#cache = parts.cache;
-    this.#evictor = parts.evictor;
-    this.#fences = parts.fences;
-    this.#observer = parts.observer;
-    this.#smallLayers = parts.smallLayers;
+  constructor(
+    mode: VerifyMode,
+    access: CacheAccess,
+    knowledge: LocalKnowledge,
+    observer: Observer,
+    smallLayers: SmallLayers,
+  ) {
+    this.#mode = mode;
+    this.#access = access;
+    this.#knowledge = knowledge;
+    this.#observer = observer;
+    this.#smallLayers = smallLayers;
   }
 
   /**
-   * What watches this serving: a hash, a last look, or only its length.
-   * `openedAt` is when the open was asked for, on the count of events.
+   * The check for one read of a blob: its hash, that the blob has not changed, or
+   * only its length. `openedAt`: when the open was asked for, on the logical clock.
    */
-  inspect(digest: Digest, blob: OpenBlob, range: BlobRange, openedAt: number): Inspection {
+  check(digest: Digest, blob: OpenBlob, range: BlobRange, openedAt: number): ReadCheck {
     const whole = range.offset === 0 && promisedBytes(blob.size, range) === blob.size;
-    if (!whole) return new LengthInspection(() => this.#truncated(digest));
+    const truncated = () => this.truncated(digest);
+    if (!whole) return new LengthCheck(truncated);
     if (this.#mustHash(digest, blob)) return this.hashing(digest, blob, openedAt);
-    return new LastLook(blob.reader, () => this.#truncated(digest));
+    return new UnchangedCheck(truncated, blob.reader);
   }
 
-  /** Hashes what is read, whole, and passes judgement at the end. */
-  hashing(digest: Digest, blob: OpenBlob, openedAt: number): Inspection {
-    const ticket = this.#fences.begin(undefined, digest);
-    const copy = this.#smallLayers.wants(digest, blob) ? new Copy(blob.size) : undefined;
-    return new HashInspection(digest, blob.reader, copy, {
-      agreed: async () => {
-        const disputed = this.#verdicts.isDisputed(digest);
-        this.#verdicts.acquit(digest, blob, openedAt);
-        if (copy !== undefined) this.#smallLayers.keep(digest, blob, copy.bytes);
-        const settled = disputed && !this.#verdicts.isSuspect(digest);
-        if (settled && !ticket.metaFenced(digest)) await this.#overwriteMeta(digest, blob);
-      },
-      disagreed: async () => {
-        this.#verdicts.condemn(digest, blob);
-        await this.#evictor.meta(digest, 'blob_corrupt');
-        const error = new DataLossError('BLOB_CORRUPT', 'the blob does not hash to its digest');
-        this.#observer.corrupt(digest, error);
-        return error;
-      },
-      broke: () => this.#truncated(digest),
-      closed: () => ticket.close(),
-    });
+  /** Hashes the whole blob as it is read and marks it verified or corrupt at the end. */
+  hashing(digest: Digest, blob: OpenBlob, openedAt: number): ReadCheck {
+    const lease = this.#knowledge.leases.grant(undefined, digest);
+    const copy = this.#smallLayers.wants(digest, blob) ? new SmallLayerCopy(blob.size) : undefined;
+    return new HashCheck(this, { digest, blob, openedAt, lease, copy });
+  }
+
+  /** These bytes hashed right. */
+  async matched({ digest, blob, openedAt, lease, copy }: Hashing): Promise<void> {
+    const { integrity } = this.#knowledge;
+    const disputed = integrity.isDisputed(digest);
+    integrity.markVerified(digest, blob, openedAt);
+    if (copy !== undefined) this.#smallLayers.keep(digest, blob, copy.bytes);
+    const settled = disputed && !integrity.isUnproven(digest);
+    if (settled && !lease.metaRevoked(digest)) await this.#access.overwriteMeta(digest, blob.size);
+  }
+
+  /** These bytes hashed wrong. Returns the error that the reader throws. */
+  async mismatched({ digest, blob }: Hashing): Promise<DataLossError> {
+    this.#knowledge.integrity.markCorrupt(digest, blob);
+    await this.#access.evictMeta(digest, 'blob_corrupt');
+    const error = blobCorrupt();
+    this.#observer.corrupt(digest, error);
+    return error;
+  }
+
+  /** The blob ended early or was replaced while it was read. */
+  truncated(digest: Digest): Promise<void> {
+    return this.#access.evictMeta(digest, 'blob_truncated');
   }
 
   #mustHash(digest: Digest, blob: BlobStat): boolean {
-    // Suspect digests are hashed in every mode: nothing else can clear them.
-    if (this.#verdicts.isSuspect(digest)) return true;
+    const { integrity } = this.#knowledge;
+    // An unproven digest is hashed in every mode: nothing else can clear it.
+    if (integrity.isUnproven(digest)) return true;
     if (this.#mode !== 'first') return this.#mode === 'always';
-    // To hash a small layer once more, and keep it, takes no longer than a last look at it.
-    return !this.#verdicts.isVerified(digest, blob) || this.#smallLayers.wants(digest, blob);
-  }
-
-  #truncated(digest: Digest): Promise<void> {
-    return this.#evictor.meta(digest, 'blob_truncated');
-  }
-
-  /** Rule 6: the hash has decided the dispute, so the old length is no evidence any more. */
-  async #overwriteMeta(digest: Digest, blob: BlobStat): Promise<void> {
-    try {
-      await this.#cache.setMeta(digest, { path: blobPath(digest), length: blob.size });
-    } catch (error) {
-      if (!(error instanceof CacheError)) throw error;
-      this.#observer.cacheFailed('setMeta', error);
-    }
+    // To hash a small layer once more, and keep it, takes no longer than to confirm that it is unchanged.
+    return !integrity.isVerified(digest, blob) || this.#smallLayers.wants(digest, blob);
   }
 }
 
-/** A range: its length alone is watched, which the reader does. */
-class LengthInspection implements Inspection {
-  readonly broke: () => Promise<void>;
+/** One hashing of a blob. */
+interface Hashing {
+  readonly digest: Digest;
+  readonly blob: OpenBlob;
+  /** When the open was asked for, on the logical clock. */
+  readonly openedAt: number;
+  readonly lease: Lease;
+  /** Set when the bytes are to be kept in memory. */
+  readonly copy: SmallLayerCopy | undefined;
+}
 
-  constructor(broke: () => Promise<void>) {
-    this.broke = broke;
+/** A range: the reader itself checks its length. */
+class LengthCheck implements ReadCheck {
+  readonly truncated: () => Promise<void>;
+
+  constructor(truncated: () => Promise<void>) {
+    this.truncated = truncated;
   }
 
-  saw(): void {}
+  update(): void {}
   async complete(): Promise<void> {}
   closed(): void {}
 }
 
-/** A whole layer that need not be hashed: it must still be the blob that was opened. */
-class LastLook extends LengthInspection {
+/** A whole layer that need not be hashed: at its end it must still be the blob that was opened. */
+class UnchangedCheck extends LengthCheck {
   readonly #reader: BlobReader;
 
-  constructor(reader: BlobReader, broke: () => Promise<void>) {
-    super(broke);
+  constructor(truncated: () => Promise<void>, reader: BlobReader) {
+    super(truncated);
     this.#reader = reader;
   }
 
   override async complete(): Promise<void> {
-    await assertUnchanged(this.#reader, this.broke);
+    await assertUnchanged(this.#reader, this.truncated);
   }
 }
 
-interface Judgement {
-  agreed(): Promise<void>;
-  disagreed(): Promise<DataLossError>;
-  broke(): Promise<void>;
-  closed(): void;
-}
-
 /** The bytes of a small layer, put together as they are read. */
-class Copy {
-  /** With memory of its own: kept for long, it must not hold a larger piece. */
+class SmallLayerCopy {
+  /** Outside Node's pool: kept for long, it must not pin a larger piece of memory. */
   readonly bytes: Buffer;
   #filled = 0;
 
@@ -149,50 +139,47 @@ class Copy {
     this.bytes = Buffer.allocUnsafeSlow(size);
   }
 
-  saw(bytes: Uint8Array): void {
+  append(bytes: Uint8Array): void {
     this.bytes.set(bytes, this.#filled);
     this.#filled += bytes.length;
   }
 }
 
 /** A whole layer being hashed. */
-class HashInspection implements Inspection {
-  readonly #reader: BlobReader;
-  readonly #copy: Copy | undefined;
-  readonly #judgement: Judgement;
+class HashCheck implements ReadCheck {
+  readonly #verification: Verification;
+  readonly #hashing: Hashing;
   readonly #hash;
-  readonly #expected: string;
 
-  constructor(digest: Digest, reader: BlobReader, copy: Copy | undefined, judgement: Judgement) {
-    this.#hash = createHash(algorithmOf(digest));
-    this.#expected = hexOf(digest);
-    this.#reader = reader;
-    this.#copy = copy;
-    this.#judgement = judgement;
+  constructor(verification: Verification, hashing: Hashing) {
+    this.#verification = verification;
+    this.#hashing = hashing;
+    this.#hash = createHash(algorithmOf(hashing.digest));
   }
 
-  saw(bytes: Uint8Array): void {
+  update(bytes: Uint8Array): void {
     this.#hash.update(bytes);
-    this.#copy?.saw(bytes);
+    this.#hashing.copy?.append(bytes);
   }
 
   async complete(): Promise<void> {
-    if (this.#hash.digest('hex') === this.#expected) return await this.#judgement.agreed();
+    const { digest, blob } = this.#hashing;
+    if (this.#hash.digest('hex') === hexOf(digest)) return await this.#verification.matched(this.#hashing);
     // Bytes of two versions prove nothing about either.
-    await assertUnchanged(this.#reader, () => this.broke());
-    throw await this.#judgement.disagreed();
+    await assertUnchanged(blob.reader, () => this.truncated());
+    throw await this.#verification.mismatched(this.#hashing);
   }
 
-  broke(): Promise<void> {
-    return this.#judgement.broke();
+  truncated(): Promise<void> {
+    return this.#verification.truncated(this.#hashing.digest);
   }
 
   closed(): void {
-    this.#judgement.closed();
+    this.#hashing.lease.release();
   }
 }
 
-async function assertUnchanged(reader: BlobReader, broke: () => Promise<void>): Promise<void> {
+async function assertUnchanged(reader: BlobReader, truncated: () => Promise<void>): Promise<void> {
   let unchanged: boolean;
   try {
     unchanged = await reader.unchanged();
@@ -200,6 +187,6 @@ async function assertUnchanged(reader: BlobReader, broke: () => Promise<void>): 
     throw asLayerError(error);
   }
   if (unchanged) return;
-  await broke();
+  await truncated();
   throw new DataLossError('BLOB_TRUNCATED', 'the blob was replaced while it was read');
 }

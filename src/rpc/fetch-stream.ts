@@ -14,7 +14,7 @@ import type { LentBuffers } from '../grpc/lent-buffers.js';
 import type { StallWatch, WatchedStream } from '../grpc/stall-watch.js';
 import { type StreamingCall, stallingCode } from '../grpc/streaming-call.js';
 import type { WriteTurns } from '../grpc/write-turns.js';
-import type { Layer, Redirect } from '../layer/layer-service.js';
+import type { LayerReader, Redirect } from '../layer/layer-service.js';
 import { ClientStalledError } from './call-aborts.js';
 import type { RunningCall } from './running-call.js';
 import { wireSource } from './wire-source.js';
@@ -67,7 +67,7 @@ export class FetchStream {
    * throws, the call's abort reason, and a `TypeError` when the layer gives
    * other than it promised; then the call is not ended.
    */
-  async send(layer: Layer, chunkSize: number): Promise<void> {
+  async send(layer: LayerReader, chunkSize: number): Promise<void> {
     const { signal } = this.#call;
     signal.addEventListener('abort', this.#onAbort);
     try {
@@ -141,7 +141,7 @@ export class FetchStream {
   }
 
   /** Reads behind the headroom. While it is read into, the buffer belongs to the reader, for good if that fails. */
-  async #fill(into: Buffer, most: number, layer: Layer): Promise<number> {
+  async #fill(into: Buffer, most: number, layer: LayerReader): Promise<number> {
     if (most === 0) return 0;
     const wanted = Math.min(into.length - headroom, most);
     const count = await layer.read(into.subarray(headroom, headroom + wanted));
@@ -212,6 +212,6 @@ export class FetchStream {
   };
 }
 
-function described({ digest, length, offset, source }: Layer | Redirect): Header {
+function described({ digest, length, offset, source }: LayerReader | Redirect): Header {
   return { digest, length, offset, source: wireSource(source) };
 }

@@ -37,7 +37,7 @@ describe('Exists', () => {
     expect(world.witness.counted('exists')).toEqual([1, 1, 0]);
   });
 
-  it('rule 1: a stranger is a miss that asks upstream and is written back', async () => {
+  it('rule 1: a layer that is not a member is a miss that asks upstream and is written back', async () => {
     const digest = world.push('layer');
     const ask = () => world.layers.exists(world.repository, digest, anyAge());
     expect(await ask()).toEqual({ exists: true, source: 'upstream' });
@@ -197,7 +197,7 @@ describe('Stat', () => {
 });
 
 describe('FindMissing', () => {
-  it('rule 5: asks the cache once, upstream for strangers only, and counts each digest', async () => {
+  it('rule 5: asks the cache once, upstream for non-members only, and counts each digest', async () => {
     const known = await world.warm('known');
     const stored = world.push('stored');
     const absent = digestFor('absent');

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import type { Layer, Redirect } from '../../src/layer/layer-service.js';
+import type { LayerReader, Redirect } from '../../src/layer/layer-service.js';
 import { type Digest, digestOf } from '../../src/reference/digest.js';
 import { blobPath, linkPath } from '../../src/reference/layout.js';
 import { StorageError } from '../../src/storage/storage-driver.js';
@@ -15,12 +15,12 @@ function signing(): LayerWorld {
   return world;
 }
 
-async function ask(world: LayerWorld, digest: Digest, range = whole): Promise<Layer | Redirect> {
+async function ask(world: LayerWorld, digest: Digest, range = whole): Promise<LayerReader | Redirect> {
   return await world.layers.fetchOrRedirect(world.repository, digest, range, anyAge());
 }
 
 /** The bytes that came instead of a URL. */
-async function bytesOf(answer: Layer | Redirect): Promise<string> {
+async function bytesOf(answer: LayerReader | Redirect): Promise<string> {
   if ('url' in answer) throw new Error('a redirect, not bytes');
   return await readAll(answer);
 }

@@ -128,7 +128,7 @@ describe('what storage says of a kept layer', () => {
     await expect(world.read(digest)).rejects.toMatchObject({ reason: 'BLOB_CORRUPT' });
     world.driver.put(blobPath(digest), bytes);
     expect(await world.read(digest)).toBe(bytes);
-    // What the verdict had evicted is written back.
+    // What was evicted when the blob was found corrupt is written back.
     await world.layers.stat(world.repository, digest, anyAge());
     expect(await operations(world, () => world.read(digest))).toEqual(['stat']);
   });

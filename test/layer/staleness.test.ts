@@ -36,7 +36,7 @@ describe('max_age', () => {
     expect(world.witness.counted('exists')).toEqual([3, 2, 1]);
   });
 
-  it('rule 15: age is counted from the start of the flight', async () => {
+  it('rule 15: age is counted from the start of the lookup', async () => {
     const digest = world.push('layer');
     const link = world.driver.gates.hold('readSmall');
     const asking = exists(digest, anyAge());
@@ -83,7 +83,7 @@ describe('max_age', () => {
     expect((await exists(digest, atMost(3_600_000))).source).toBe('upstream');
   });
 
-  it('rule 15: a flight that a Remove fenced is no sighting', async () => {
+  it('rule 15: a lookup whose lease a Remove revoked confirms nothing', async () => {
     const digest = world.push('layer');
     const link = world.driver.gates.hold('readSmall');
     const asking = exists(digest, anyAge());
@@ -134,7 +134,7 @@ describe('max_age', () => {
     expect(world.cache.count('record')).toBe(1);
   });
 
-  it('rule 12: a running flight that began late enough is joined, an older one is not', async () => {
+  it('rule 12: a running lookup that began late enough is joined, an older one is not', async () => {
     const digest = world.push('layer');
     const link = world.driver.gates.hold('readSmall');
     const early = exists(digest, anyAge());

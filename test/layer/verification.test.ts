@@ -75,7 +75,7 @@ describe('hashing', () => {
     expect(await world.cache.meta(digest)).toBeUndefined();
   });
 
-  it('rule 7: bytes of two versions condemn neither', async () => {
+  it('rule 7: bytes of two versions mark neither corrupt', async () => {
     const world = new LayerWorld();
     const digest = pushCorrupt(world);
     const layer = await world.fetch(digest);
@@ -123,7 +123,7 @@ describe('what was found corrupt', () => {
     await expect(world.fetch(digest, { offset: 1, limit: 2 })).rejects.toMatchObject(corrupt);
     const looks = world.driver.count('stat');
     await expect(world.layers.stat(world.repository, digest, anyAge())).rejects.toMatchObject(corrupt);
-    // This look is younger than the verdict, so it is not repeated.
+    // This lookup began after the blob was found corrupt, so it is not repeated.
     expect(world.driver.count('stat') - looks).toBe(1);
     expect(world.driver.openReaders).toBe(0);
   });
@@ -138,7 +138,7 @@ describe('what was found corrupt', () => {
     expect(await world.info.contains(world.repository, digest)).toBe(true);
   });
 
-  it('rule 7: no flight writes metadata for it, and metadata of others makes it no hit', async () => {
+  it('rule 7: no lookup writes metadata for it, and metadata of others makes it no hit', async () => {
     const { world, digest } = await corrupted();
     await world.layers.exists(world.repository, digest, now());
     expect(await world.cache.meta(digest)).toBeUndefined();
@@ -156,7 +156,7 @@ describe('what was found corrupt', () => {
     expect((await world.layers.stat(world.repository, digest, anyAge())).source).toBe('cache');
   });
 
-  it('rule 7: a Stat whose flight began before the verdict asks once more', async () => {
+  it('rule 7: a Stat whose lookup began before the blob was found corrupt asks once more', async () => {
     const world = new LayerWorld();
     const digest = pushCorrupt(world);
     const layer = await world.fetch(digest);
@@ -185,7 +185,7 @@ describe('what was found corrupt', () => {
     expect(await world.isMember(digest)).toBe(false);
   });
 
-  it('rule 7: a Fetch judges by the version its own open found', async () => {
+  it('rule 7: a Fetch decides by the version its own open found', async () => {
     const world = new LayerWorld();
     const digest = await world.warm(bytes);
     const open = world.driver.gates.hold('open');
@@ -229,7 +229,7 @@ describe('a length that the cache and storage do not share', () => {
     },
   );
 
-  it('rule 6: the old length is evidence: nothing is evicted, and no flight overwrites it', async () => {
+  it('rule 6: the old length is evidence: nothing is evicted, and no lookup overwrites it', async () => {
     const { world, digest } = await cut();
     const layer = await world.fetch(digest);
     expect(layer).toMatchObject({ length: 10, source: 'upstream' });
@@ -239,7 +239,7 @@ describe('a length that the cache and storage do not share', () => {
     await layer.close();
   });
 
-  it('rule 6: a flight that finds another length than the cache holds starts the dispute', async () => {
+  it('rule 6: a lookup that finds another length than the cache holds marks the digest disputed', async () => {
     const { world, digest } = await cut();
     await world.cache.evict(world.repository, [digest]);
     expect(await world.layers.exists(world.repository, digest, anyAge())).toMatchObject({ exists: true });

@@ -3,7 +3,7 @@
  * to ask about. What crosses the RPC edge is asked here without it.
  */
 import { createHash } from 'node:crypto';
-import type { CallOptions, Layer, LayerService } from '../../src/layer/layer-service.js';
+import type { CallOptions, LayerReader, LayerService } from '../../src/layer/layer-service.js';
 import { type LayerServices, layerServices } from '../../src/layer/layer-services.js';
 import type { EvictionReason, Observer, RevalidationResult } from '../../src/layer/observer.js';
 import type { VerifyMode } from '../../src/layer/verification.js';
@@ -129,7 +129,7 @@ export class LayerWorld {
     return digest;
   }
 
-  fetch(digest: Digest, range = { offset: 0, limit: 0 }, options = anyAge()): Promise<Layer> {
+  fetch(digest: Digest, range = { offset: 0, limit: 0 }, options = anyAge()): Promise<LayerReader> {
     return this.layers.fetch(this.repository, digest, range, options);
   }
 
@@ -144,7 +144,7 @@ export class LayerWorld {
 }
 
 /** Reads a layer to its end in chunks of so many bytes, and closes it. */
-export async function readAll(layer: Layer, chunkBytes = 4): Promise<string> {
+export async function readAll(layer: LayerReader, chunkBytes = 4): Promise<string> {
   const chunks: Buffer[] = [];
   try {
     for (;;) {

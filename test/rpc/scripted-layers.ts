@@ -1,5 +1,5 @@
 /** A layer service whose every answer the test writes, for faults and orders that no real storage gives on demand. */
-import type { Layer, LayerStat, Presence, Source } from '../../src/layer/layer-service.js';
+import type { LayerReader, LayerStat, Presence, Source } from '../../src/layer/layer-service.js';
 import { type Digest, digestOf } from '../../src/reference/digest.js';
 import type { LayerInfo, Layers } from '../../src/rpc/handlers.js';
 
@@ -30,7 +30,7 @@ export class ScriptedLayers implements Layers, LayerInfo {
 }
 
 /** A layer of those bytes, which counts and may be told to wait, to lie or to fail. */
-export class ScriptedLayer implements Layer {
+export class ScriptedLayer implements LayerReader {
   readonly digest = digest;
   readonly offset = 0;
   readonly source: Source = 'upstream';

@@ -1,9 +1,9 @@
 import { describe, expect, it, vi } from 'vitest';
 import { StorageUnavailableError } from '../../src/layer/errors.js';
-import { type Candidate, LookupPlaces } from '../../src/layer/lookup-places.js';
+import { LookupLimiter, type QueuedLookup } from '../../src/layer/lookup-limiter.js';
 import { anyAge, digestFor, LayerWorld, settled } from '../parts/layer-world.js';
 
-class Lookup implements Candidate {
+class Lookup implements QueuedLookup {
   readonly #log: string[];
   waiting = true;
   failure: unknown;
@@ -26,53 +26,53 @@ class Lookup implements Candidate {
   }
 }
 
-describe('LookupPlaces', () => {
+describe('LookupLimiter', () => {
   it('rule 16: starts at most so many at once, and the next when one ends', () => {
     const log: string[] = [];
-    const places = new LookupPlaces(2, 60_000);
-    for (const name of ['a', 'b', 'c', 'd']) places.enter(new Lookup(name, log), {});
+    const limiter = new LookupLimiter(2, 60_000);
+    for (const name of ['a', 'b', 'c', 'd']) limiter.enqueue(new Lookup(name, log), {});
     expect(log).toEqual(['a', 'b']);
-    places.release();
-    places.release();
-    places.release();
+    limiter.release();
+    limiter.release();
+    limiter.release();
     expect(log).toEqual(['a', 'b', 'c', 'd']);
-    places.release();
+    limiter.release();
   });
 
-  it('rule 16: calls take turns, however long their lines', () => {
+  it('rule 16: calls take turns, however long their queues', () => {
     const log: string[] = [];
-    const places = new LookupPlaces(1, 60_000);
+    const limiter = new LookupLimiter(1, 60_000);
     const big = {};
-    for (const name of ['1', '2', '3', '4']) places.enter(new Lookup(name, log), big);
-    places.enter(new Lookup('small', log), {});
-    places.release();
-    places.release();
+    for (const name of ['1', '2', '3', '4']) limiter.enqueue(new Lookup(name, log), big);
+    limiter.enqueue(new Lookup('small', log), {});
+    limiter.release();
+    limiter.release();
     expect(log).toEqual(['1', '2', 'small']);
-    places.leave(big);
-    places.release();
-    places.release();
+    limiter.drop(big);
+    limiter.release();
+    limiter.release();
     expect(log).toEqual(['1', '2', 'small']);
   });
 
-  it('rule 16: a lookup that two calls wait for starts from whichever line comes first', () => {
+  it('rule 16: a lookup that two calls wait for starts from whichever queue comes first', () => {
     const log: string[] = [];
-    const places = new LookupPlaces(1, 60_000);
+    const limiter = new LookupLimiter(1, 60_000);
     const big = {};
     const shared = new Lookup('shared', log);
-    for (const name of ['1', '2', '3']) places.enter(new Lookup(name, log), big);
-    places.enter(shared, big);
-    places.enter(shared, {});
-    for (let ended = 0; ended < 4; ended += 1) places.release();
+    for (const name of ['1', '2', '3']) limiter.enqueue(new Lookup(name, log), big);
+    limiter.enqueue(shared, big);
+    limiter.enqueue(shared, {});
+    for (let ended = 0; ended < 4; ended += 1) limiter.release();
     expect(log).toEqual(['1', '2', 'shared', '3']);
-    places.release();
+    limiter.release();
     const after = new Lookup('after', log);
-    places.enter(after, {});
+    limiter.enqueue(after, {});
     expect(after.waiting).toBe(false);
   });
 
   it('rule 16: waiting while none ends is UNAVAILABLE', async () => {
-    const places = new LookupPlaces(1, 5);
-    places.enter(new Lookup('hangs', []), {});
+    const limiter = new LookupLimiter(1, 5);
+    limiter.enqueue(new Lookup('hangs', []), {});
     const waiting = new Lookup('waits', []);
     const failed = new Promise<void>((resolve) => {
       waiting.fail = (error) => {
@@ -80,26 +80,26 @@ describe('LookupPlaces', () => {
         resolve();
       };
     });
-    places.enter(waiting, {});
+    limiter.enqueue(waiting, {});
     await failed;
     expect(waiting.failure).toBeInstanceOf(StorageUnavailableError);
   });
 
-  it('rule 16: the time runs anew with each that ends, and with the first to wait after none did', () => {
+  it('rule 16: the deadline starts again with each lookup that ends, and with the first to wait when none did', () => {
     vi.useFakeTimers();
     try {
-      const places = new LookupPlaces(1, 10);
+      const limiter = new LookupLimiter(1, 10);
       const [first, second, third] = ['first', 'second', 'third'].map((name) => new Lookup(name, []));
-      places.enter(new Lookup('runs', []), {});
-      places.enter(first as Lookup, {});
+      limiter.enqueue(new Lookup('runs', []), {});
+      limiter.enqueue(first as Lookup, {});
       const leaver = {};
-      places.enter(second as Lookup, leaver);
+      limiter.enqueue(second as Lookup, leaver);
       vi.advanceTimersByTime(9);
-      places.release();
+      limiter.release();
       vi.advanceTimersByTime(9);
       expect(second?.failure).toBeUndefined();
-      places.leave(leaver);
-      places.enter(third as Lookup, {});
+      limiter.drop(leaver);
+      limiter.enqueue(third as Lookup, {});
       vi.advanceTimersByTime(9);
       expect(third?.failure).toBeUndefined();
       vi.advanceTimersByTime(1);
@@ -111,7 +111,7 @@ describe('LookupPlaces', () => {
 });
 
 describe('lookups of the service', () => {
-  it('rule 16: at most 64 look at storage at once, and an Exists passes a FindMissing of 1000', async () => {
+  it('rule 16: at most 64 lookups run at once, and an Exists passes a FindMissing of 1000', async () => {
     const world = new LayerWorld();
     const digests = Array.from({ length: 1000 }, (_, index) => digestFor(`layer ${index}`));
     const links = Array.from({ length: 65 }, () => world.driver.gates.hold('readSmall'));
@@ -131,7 +131,7 @@ describe('lookups of the service', () => {
     expect(await finding).toEqual(digests);
   });
 
-  it('rule 12: a caller may join a waiting flight, which then starts in that caller’s turn', async () => {
+  it('rule 12: a caller may join a waiting lookup, which then starts in that caller’s turn', async () => {
     const world = new LayerWorld();
     const digests = Array.from({ length: 200 }, (_, index) => digestFor(`layer ${index}`));
     const last = digests.at(-1) ?? digestFor('');
@@ -140,7 +140,7 @@ describe('lookups of the service', () => {
     await links[63]?.reached;
     const asking = world.layers.exists(world.repository, last, anyAge());
     await settled();
-    // Two places come free: one turn for each of the two calls.
+    // Two slots come free: one turn for each of the two calls.
     for (const [index, link] of links.slice(0, 2).entries()) {
       link.open();
       await links[64 + index]?.reached;
@@ -152,7 +152,7 @@ describe('lookups of the service', () => {
     expect(world.driver.calls.filter((call) => call.includes(last.slice(7)))).toHaveLength(1);
   });
 
-  it('rule 12: a FindMissing that leaves takes its waiting lookups along', async () => {
+  it('rule 12: a FindMissing that leaves drops its waiting lookups', async () => {
     const world = new LayerWorld();
     const digests = Array.from({ length: 200 }, (_, index) => digestFor(`layer ${index}`));
     const links = Array.from({ length: 64 }, () => world.driver.gates.hold('readSmall'));
@@ -167,7 +167,7 @@ describe('lookups of the service', () => {
     expect(await world.layers.exists(world.repository, digest, anyAge())).toMatchObject({ exists: true });
   });
 
-  it('rule 12: a lookup that waited and was left is not in the way of the next for its layer', async () => {
+  it('rule 12: a waiting lookup that its caller left does not block the next for its layer', async () => {
     const world = new LayerWorld();
     const busy = Array.from({ length: 64 }, (_, index) => digestFor(`layer ${index}`));
     const links = busy.map(() => world.driver.gates.hold('readSmall'));

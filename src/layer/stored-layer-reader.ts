@@ -6,24 +6,23 @@ import {
   type OpenBlob,
   PathNotFoundError,
 } from '../storage/storage-driver.js';
-import { DataLossError, OffsetBeyondEndError } from './errors.js';
-import type { Layer, Source } from './layer-service.js';
-import { asLayerError } from './storage-errors.js';
+import { asLayerError, DataLossError, OffsetBeyondEndError } from './errors.js';
+import type { LayerReader, Source } from './layer-service.js';
 
-/** What watches the bytes of a layer on their way out. Its promises are awaited before the reader goes on. */
-export interface Inspection {
+/** Checks the bytes of a layer as they are read. The reader awaits its promises before it goes on. */
+export interface ReadCheck {
   /** The next bytes, in order. */
-  saw(bytes: Uint8Array): void;
-  /** All that was promised has been read, its last bytes not handed out yet; throws in their place. */
+  update(bytes: Uint8Array): void;
+  /** All promised bytes have been read, the last of them not handed out yet; throws in their place. */
   complete(): Promise<void>;
   /** The blob ended early or was replaced: `DataLossError` follows. */
-  broke(): Promise<void>;
+  truncated(): Promise<void>;
   /** The layer has been closed. */
   closed(): void;
 }
 
-/** What is served of an opened blob. */
-export interface Serving {
+/** What is read of an opened blob, and for which answer. */
+export interface Selection {
   readonly digest: Digest;
   readonly source: Source;
   readonly range: BlobRange;
@@ -35,26 +34,26 @@ export function promisedBytes(size: number, { offset, limit }: BlobRange): numbe
   return limit === 0 ? size - offset : Math.min(limit, size - offset);
 }
 
-/** A layer read from an opened blob: exactly the promised bytes or an error, never fewer in silence. */
-export class StoredLayer implements Layer {
+/** Reads a layer from an opened blob: exactly the promised bytes or an error, never fewer in silence. */
+export class StoredLayerReader implements LayerReader {
   readonly digest: Digest;
   readonly length: number;
   readonly source: Source;
   readonly offset: number;
   readonly promised: number;
   readonly #reader: BlobReader;
-  readonly #inspection: Inspection | undefined;
+  readonly #check: ReadCheck | undefined;
   #left: number;
 
   /** Takes the blob over: closing the layer closes it. The range must begin within the blob. */
-  constructor(blob: OpenBlob, { digest, source, range }: Serving, inspection: Inspection | undefined) {
+  constructor(blob: OpenBlob, { digest, source, range }: Selection, check: ReadCheck | undefined) {
     this.digest = digest;
     this.length = blob.size;
     this.source = source;
     this.offset = range.offset;
     this.promised = promisedBytes(blob.size, range);
     this.#reader = blob.reader;
-    this.#inspection = inspection;
+    this.#check = check;
     this.#left = this.promised;
   }
 
@@ -62,8 +61,8 @@ export class StoredLayer implements Layer {
     if (this.#left === 0) return 0;
     const count = await this.#readSome(into.length > this.#left ? into.subarray(0, this.#left) : into);
     this.#left -= count;
-    this.#inspection?.saw(into.subarray(0, count));
-    if (this.#left === 0) await this.#inspection?.complete();
+    this.#check?.update(into.subarray(0, count));
+    if (this.#left === 0) await this.#check?.complete();
     return count;
   }
 
@@ -72,21 +71,21 @@ export class StoredLayer implements Layer {
     try {
       count = await this.#reader.read(into);
     } catch (error) {
-      // Gone on resume is replaced by nothing.
+      // A blob that is gone when the read resumes was replaced by nothing.
       const changed = error instanceof BlobChangedError || error instanceof PathNotFoundError;
       if (!changed) throw asLayerError(error);
-      await this.#inspection?.broke();
+      await this.#check?.truncated();
       throw new DataLossError('BLOB_TRUNCATED', 'the blob was replaced while it was read', { cause: error });
     }
     if (count === 0) {
-      await this.#inspection?.broke();
+      await this.#check?.truncated();
       throw new DataLossError('BLOB_TRUNCATED', `the blob ended ${this.#left} bytes early`);
     }
     return count;
   }
 
   close(): Promise<void> {
-    this.#inspection?.closed();
+    this.#check?.closed();
     return this.#reader.close();
   }
 }

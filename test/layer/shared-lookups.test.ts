@@ -14,7 +14,7 @@ beforeEach(() => {
 const exists = (digest: ReturnType<typeof digestFor>, options = anyAge()) =>
   world.layers.exists(world.repository, digest, options);
 
-describe('one flight', () => {
+describe('one shared lookup', () => {
   it('rule 12: every call that misses shares the lookup, whichever RPC it is, and it writes back once', async () => {
     const digest = world.push('layer');
     const link = world.driver.gates.hold('readSmall');
@@ -44,7 +44,7 @@ describe('one flight', () => {
     expect(await first).toMatchObject({ exists: true });
   });
 
-  it('rule 12: a push that ends during a flight: its no is not for who came later', async () => {
+  it('rule 12: a push that ends during a lookup: its no is not for later callers', async () => {
     const digest = digestFor('layer');
     const link = world.driver.gates.hold('readSmall');
     const early = exists(digest);
@@ -59,7 +59,7 @@ describe('one flight', () => {
     expect(world.driver.count('readSmall')).toBe(2);
   });
 
-  it('rule 12: its yes is for who came later too', async () => {
+  it('rule 12: its yes is for later callers too', async () => {
     const digest = world.push('layer');
     const link = world.driver.gates.hold('readSmall');
     const early = exists(digest);
@@ -71,7 +71,7 @@ describe('one flight', () => {
     expect(world.driver.count('readSmall')).toBe(1);
   });
 
-  it('rule 12: late callers with max_age share one next flight, and Add is one of them', async () => {
+  it('rule 12: late callers with max_age share one next lookup, and Add is one of them', async () => {
     const digest = world.push('layer');
     const link = world.driver.gates.hold('readSmall');
     const early = exists(digest);
@@ -94,7 +94,7 @@ describe('one flight', () => {
     expect(world.driver.count('readSmall')).toBe(2);
   });
 
-  it('rule 12: its UNAVAILABLE is everyone’s, its DATA_LOSS only theirs who were there', async () => {
+  it('rule 12: its UNAVAILABLE is everyone’s, its DATA_LOSS only that of the callers from before its start', async () => {
     const digest = world.push('layer');
     world.driver.put(linkPath(world.repository, digest), 'rubbish');
     let link = world.driver.gates.hold('readSmall');
@@ -120,7 +120,7 @@ describe('one flight', () => {
 });
 
 describe('leaving callers', () => {
-  it('rule 12: who leaves does not cancel it for the others', async () => {
+  it('rule 12: a caller who leaves does not cancel it for the others', async () => {
     const digest = world.push('layer');
     const link = world.driver.gates.hold('readSmall');
     const leaver = new AbortController();
@@ -135,7 +135,7 @@ describe('leaving callers', () => {
     expect(world.witness.counted('exists')).toEqual([2, 0, 2]);
   });
 
-  it('rule 12: the last one to leave cancels it, and a cancelled flight is not joined', async () => {
+  it('rule 12: the last one to leave cancels it, and a cancelled lookup is not joined', async () => {
     const digest = world.push('layer');
     const link = world.driver.gates.hold('readSmall');
     const leaver = new AbortController();
@@ -151,7 +151,7 @@ describe('leaving callers', () => {
 });
 
 describe('write-back', () => {
-  it('rule 12: a failed cache beside a good one: who could ask has it written back', async () => {
+  it('rule 12: a failed cache read beside a good one: the good one’s caller gets the write-back', async () => {
     const digest = world.push('layer');
     const link = world.driver.gates.hold('readSmall');
     world.cache.down = true;
@@ -166,7 +166,7 @@ describe('write-back', () => {
     expect(await world.isMember(digest)).toBe(true);
   });
 
-  it('rule 12: a Remove during a flight: nothing is written back and nobody joins it', async () => {
+  it('rule 12: a Remove during a lookup: nothing is written back and nobody joins it', async () => {
     const digest = world.push('layer');
     const link = world.driver.gates.hold('readSmall');
     const early = exists(digest);
@@ -181,7 +181,7 @@ describe('write-back', () => {
     expect(world.cache.count('record')).toBe(1);
   });
 
-  it('rule 12: a Remove during a flight, and no later one: the membership stays removed', async () => {
+  it('rule 12: a Remove during a lookup, and no later one: the membership stays removed', async () => {
     const digest = world.push('layer');
     const link = world.driver.gates.hold('readSmall');
     const early = exists(digest);
@@ -205,7 +205,7 @@ describe('write-back', () => {
     expect(world.cache.count('record')).toBe(0);
   });
 
-  it('rule 12: an eviction fences the flight that began before it', async () => {
+  it('rule 12: an eviction revokes the lease of the lookup that began before it', async () => {
     const digest = digestFor('layer');
     const first = world.driver.gates.hold('readSmall');
     const denied = exists(digest, now());
@@ -223,7 +223,7 @@ describe('write-back', () => {
     expect(await world.isMember(digest)).toBe(false);
   });
 
-  it('rule 12: metadata removed or evicted during a flight is not written back, the membership is', async () => {
+  it('rule 12: metadata removed or evicted during a lookup is not written back, the membership is', async () => {
     const other = repositoryNamed('library/application');
     for (const drop of ['remove', 'evict'] as const) {
       world.push(`layer to ${drop}`);
@@ -278,7 +278,7 @@ describe('write-back', () => {
 
 describe('a defect of ours', () => {
   it.each(['meta', 'record'] as const)(
-    'in %s fails the calls of the flight and nothing else',
+    'in %s fails the calls of the lookup and nothing else',
     async (operation) => {
       const digest = world.push('layer');
       const defect = new TypeError('a defect, says the test');
@@ -297,7 +297,7 @@ describe('a defect of ours', () => {
   });
 });
 
-describe('doubts', () => {
+describe('distrusted memberships', () => {
   it('rule 12: a membership whose eviction the cache refused is not believed until storage was seen', async () => {
     const digest = await world.warm('layer');
     world.unlink(digest);
@@ -320,7 +320,7 @@ describe('doubts', () => {
     expect(await world.isMember(digest)).toBe(false);
   });
 
-  it('rule 12: it is believed again once a flight has seen the layer', async () => {
+  it('rule 12: it is believed again once a lookup has seen the layer', async () => {
     const digest = await world.warm('layer');
     world.unlink(digest);
     world.cache.failures.set('evict', new CacheError('no'));
@@ -330,7 +330,7 @@ describe('doubts', () => {
     expect(await exists(digest)).toEqual({ exists: true, source: 'cache' });
   });
 
-  it('rule 12: a flight that began before the eviction does not settle the doubt', async () => {
+  it('rule 12: a lookup that began before the eviction does not end the distrust', async () => {
     const digest = await world.warm('layer');
     const link = world.driver.gates.hold('readSmall');
     const early = exists(digest, now());
@@ -343,7 +343,7 @@ describe('doubts', () => {
     expect(await world.info.contains(world.repository, digest)).toBe(false);
   });
 
-  it('rule 12: a hit does not slip through while an eviction is under way', async () => {
+  it('rule 12: a hit does not slip through while an eviction is in progress', async () => {
     const digest = await world.warm('layer');
     world.unlink(digest);
     const eviction = world.cache.gates.hold('evict');
@@ -354,7 +354,7 @@ describe('doubts', () => {
     await denied;
   });
 
-  it('rule 12: an eviction that the cache answers does not settle the doubt of a later one that it refuses', async () => {
+  it('rule 12: an eviction that the cache answers does not end the distrust after a later one that it refuses', async () => {
     const digest = await world.warm('layer');
     world.unlink(digest);
     const first = world.cache.gates.hold('evict');
@@ -401,7 +401,7 @@ describe('FindMissing', () => {
     expect(await world.isMember(gone)).toBe(false);
   });
 
-  it('rule 6: evicts no membership that a later flight of its own has seen', async () => {
+  it('rule 6: evicts no membership that a later lookup of its own has seen', async () => {
     const digest = digestFor('layer');
     const link = world.driver.gates.hold('readSmall');
     const leaver = new AbortController();
@@ -420,7 +420,7 @@ describe('FindMissing', () => {
 });
 
 describe('deadlines', () => {
-  it('rule 16: a driver under a lookup whose time is up hears that it failed, not that the caller left', async () => {
+  it('rule 16: a driver under a lookup whose time is up gets a storage error, not the caller’s cancellation', async () => {
     const heard: unknown[] = [];
     world = new LayerWorld({
       storageTimeoutMs: 20,
@@ -439,7 +439,7 @@ describe('deadlines', () => {
     expect(heard).toEqual([expect.any(StorageError)]);
   });
 
-  it('rule 16: a lookup as a whole has a deadline, and the next one starts afresh', async () => {
+  it('rule 16: a lookup as a whole has a deadline, and the next one starts anew', async () => {
     world = new LayerWorld({ storageTimeoutMs: 20 });
     const digest = world.push('layer');
     world.driver.gates.hold('stat');
