@@ -7,6 +7,7 @@ import { grpcJsClient, grpcJsWide, pythonClient } from './clients.ts';
 import { exists } from './exists.ts';
 import { fetch, fetchShapes, fetchSmall } from './fetch.ts';
 import { firstFetch } from './first-fetch.ts';
+import { firstFetchCrowd } from './first-fetch-crowd.ts';
 import { members } from './members.ts';
 import { objectStore } from './object-store.ts';
 import { overload } from './overload.ts';
@@ -22,6 +23,7 @@ export const cases: readonly Case[] = [
   findMissing,
   fetch,
   pythonClient,
+  firstFetchCrowd,
   fetchSmall,
   stall,
   beside,

@@ -56,6 +56,12 @@ export class BlobIntegrity {
     return this.isDisputed(digest) || (this.#corrupt.size > 0 && this.#corrupt.has(digest));
   }
 
+  /** When the digest was last marked corrupt or disputed, on the logical clock; 0 if it is neither. */
+  unprovenSince(digest: Digest): number {
+    if (!this.isUnproven(digest)) return 0;
+    return Math.max(this.#corrupt.get(digest)?.at ?? 0, this.#disputed.get(digest) ?? 0);
+  }
+
   markDisputed(digest: Digest): void {
     this.#disputed.set(digest, this.#clock.tick());
   }

@@ -3,14 +3,14 @@
  * the result. The reader takes the hash, so the last bytes of a layer are
  * handed out only after it agreed.
  */
-import { createHash } from 'node:crypto';
-import { algorithmOf, type Digest, hexOf } from '../reference/digest.js';
+import type { Digest } from '../reference/digest.js';
 import type { BlobRange, BlobReader, BlobStat, OpenBlob } from '../storage/storage-driver.js';
 import type { CacheAccess } from './cache-access.js';
 import { asLayerError, blobCorrupt, DataLossError } from './errors.js';
 import type { Lease } from './leases.js';
 import type { LocalKnowledge } from './local-knowledge.js';
 import type { Observer } from './observer.js';
+import { SharedHash, SharedHashes } from './shared-hash.js';
 import type { SmallLayers } from './small-layers.js';
 import { promisedBytes, type ReadCheck } from './stored-layer-reader.js';
 
@@ -23,6 +23,7 @@ export class Verification {
   readonly #knowledge: LocalKnowledge;
   readonly #observer: Observer;
   readonly #smallLayers: SmallLayers;
+  readonly #hashes = new SharedHashes();
 
   constructor(
     mode: VerifyMode,
@@ -50,18 +51,23 @@ export class Verification {
     return new UnchangedCheck(truncated, blob.reader);
   }
 
-  /** Hashes the whole blob as it is read and marks it verified or corrupt at the end. */
+  /** Hashes the whole blob, with others who read it, and marks it verified or corrupt at the end. */
   hashing(digest: Digest, blob: OpenBlob, openedAt: number): ReadCheck {
-    const lease = this.#knowledge.leases.grant(undefined, digest);
+    const { leases, integrity } = this.#knowledge;
+    const hash =
+      this.#mode === 'always'
+        ? new SharedHash(digest, openedAt)
+        : this.#hashes.join(digest, blob, openedAt, integrity.unprovenSince(digest));
+    const lease = leases.grant(undefined, digest);
     const copy = this.#smallLayers.wants(digest, blob) ? new SmallLayerCopy(blob.size) : undefined;
-    return new HashCheck(this, { digest, blob, openedAt, lease, copy });
+    return new HashCheck(this, { digest, blob, hash, lease, copy });
   }
 
   /** These bytes hashed right. */
-  async matched({ digest, blob, openedAt, lease, copy }: Hashing): Promise<void> {
+  async matched({ digest, blob, hash, lease, copy }: Hashing): Promise<void> {
     const { integrity } = this.#knowledge;
     const disputed = integrity.isDisputed(digest);
-    integrity.markVerified(digest, blob, openedAt);
+    integrity.markVerified(digest, blob, hash.openedAt);
     if (copy !== undefined) this.#smallLayers.keep(digest, blob, copy.bytes);
     const settled = disputed && !integrity.isUnproven(digest);
     if (settled && !lease.metaRevoked(digest)) await this.#access.overwriteMeta(digest, blob.size);
@@ -69,7 +75,10 @@ export class Verification {
 
   /** These bytes hashed wrong. Returns the error that the reader throws. */
   async mismatched({ digest, blob }: Hashing): Promise<DataLossError> {
-    this.#knowledge.integrity.markCorrupt(digest, blob);
+    const { integrity } = this.#knowledge;
+    // Another reader of the same bytes has marked and reported it.
+    if (integrity.corruptAt(digest, blob) !== undefined) return blobCorrupt();
+    integrity.markCorrupt(digest, blob);
     await this.#access.evictMeta(digest, 'blob_corrupt');
     const error = blobCorrupt();
     this.#observer.corrupt(digest, error);
@@ -79,6 +88,12 @@ export class Verification {
   /** The blob ended early or was replaced while it was read. */
   truncated(digest: Digest): Promise<void> {
     return this.#access.evictMeta(digest, 'blob_truncated');
+  }
+
+  /** The reader of this hashing has been closed. */
+  left({ digest, blob, hash, lease }: Hashing): void {
+    lease.release();
+    if (this.#mode !== 'always') this.#hashes.leave(digest, blob, hash);
   }
 
   #mustHash(digest: Digest, blob: BlobStat): boolean {
@@ -91,12 +106,11 @@ export class Verification {
   }
 }
 
-/** One hashing of a blob. */
+/** One reader's part in the hashing of a blob. */
 interface Hashing {
   readonly digest: Digest;
   readonly blob: OpenBlob;
-  /** When the open was asked for, on the logical clock. */
-  readonly openedAt: number;
+  readonly hash: SharedHash;
   readonly lease: Lease;
   /** Set when the bytes are to be kept in memory. */
   readonly copy: SmallLayerCopy | undefined;
@@ -149,25 +163,27 @@ class SmallLayerCopy {
 class HashCheck implements ReadCheck {
   readonly #verification: Verification;
   readonly #hashing: Hashing;
-  readonly #hash;
+  #offset = 0;
+  #closed = false;
 
   constructor(verification: Verification, hashing: Hashing) {
     this.#verification = verification;
     this.#hashing = hashing;
-    this.#hash = createHash(algorithmOf(hashing.digest));
   }
 
   update(bytes: Uint8Array): void {
-    this.#hash.update(bytes);
+    this.#hashing.hash.update(bytes, this.#offset);
+    this.#offset += bytes.length;
     this.#hashing.copy?.append(bytes);
   }
 
   async complete(): Promise<void> {
-    const { digest, blob } = this.#hashing;
-    if (this.#hash.digest('hex') === hexOf(digest)) return await this.#verification.matched(this.#hashing);
-    // Bytes of two versions prove nothing about either.
-    await assertUnchanged(blob.reader, () => this.truncated());
-    throw await this.#verification.mismatched(this.#hashing);
+    const { blob, hash } = this.#hashing;
+    const matches = hash.matches();
+    // Bytes of two versions prove nothing about either, and another reader may have read before a change.
+    if (!matches || hash.isShared) await assertUnchanged(blob.reader, () => this.truncated());
+    if (!matches) throw await this.#verification.mismatched(this.#hashing);
+    await this.#verification.matched(this.#hashing);
   }
 
   truncated(): Promise<void> {
@@ -175,7 +191,9 @@ class HashCheck implements ReadCheck {
   }
 
   closed(): void {
-    this.#hashing.lease.release();
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#verification.left(this.#hashing);
   }
 }
 
