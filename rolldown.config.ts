@@ -6,7 +6,7 @@
 import { defineConfig } from 'rolldown';
 
 const loadedWhenAsked =
-  /^(cockatiel|ioredis|jose|pino-pretty|@aws-sdk\/.+|@azure\/.+|@smithy\/.+|@grpc\/reflection|@opentelemetry\/(exporter-metrics-.+|sdk-node|sdk-trace))$/;
+  /^(cockatiel|ioredis|jose|pino-pretty|@aws-sdk\/.+|@azure\/.+|@smithy\/.+|@opentelemetry\/(exporter-metrics-.+|sdk-node|sdk-trace))$/;
 
 export default defineConfig({
   input: { layercache: 'dist/main.js', 'layercache-worker': 'dist/workers/worker-process.js' },

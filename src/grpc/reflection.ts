@@ -1,134 +1,144 @@
 /**
- * Server reflection, v1 and v1alpha, over the descriptors that `npm run
- * generate` compiles: comments included, which is what a `describe` shows. A
- * service that is listed has its descriptors here too, or clients cannot
- * describe it. The error details are not listed, but there for clients that show them.
+ * Server reflection, v1 and v1alpha, as Go's server answers it, over the
+ * descriptors that `npm run generate` compiles: comments included, which is
+ * what a `describe` shows. The error details are not listed, but described for
+ * clients that show them.
  *
- * The library and its descriptors come with the first client that asks: they
- * were a tenth of the time until the server serves, and of its idle memory.
+ * The descriptors are read when the first client asks: they were a tenth of
+ * the time until the server serves, and of its idle memory.
  */
 import { readFile } from 'node:fs/promises';
-import { BinaryReader } from '@bufbuild/protobuf/wire';
 import {
   type MethodDefinition,
   type Server,
   type ServerDuplexStream,
-  type ServiceDefinition,
+  type StatusObject,
   status,
-  type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import type { PackageDefinition } from '@grpc/proto-loader';
+import { ServerReflectionRequest, ServerReflectionResponse } from '../gen/grpc/reflection/v1/reflection.js';
+import type { DescribedFiles } from './described-files.js';
 
-type ReflectionStream = ServerDuplexStream<unknown, unknown>;
-
-/** The one method of a version, as the library defines and answers it. */
-interface Answering {
-  readonly definition: MethodDefinition<unknown, unknown>;
-  readonly handle: (stream: ReflectionStream) => void;
-}
+export type ReflectionStream = ServerDuplexStream<ServerReflectionRequest, ServerReflectionResponse>;
 
 const method = 'ServerReflectionInfo';
-const paths = ['v1', 'v1alpha'].map((version) => `/grpc.reflection.${version}.ServerReflection/${method}`);
+const versions = ['v1', 'v1alpha'];
+const images = ['layercache', 'health', 'error_details', 'reflection'];
 
-/** Adds both versions; `services` are the full names that a client is told of. */
-export function addReflection(server: Server, services: string[]): void {
-  const library = new LateReflection(services);
-  for (const path of paths) {
-    server.addService({ [method]: library.definition(path) }, { [method]: library.handler(path) });
+/** Adds both versions of the service; `services` are the full names of the others that clients may list. */
+export function addReflection(server: Server, services: readonly string[]): void {
+  const own = versions.map((version) => `grpc.reflection.${version}.ServerReflection`);
+  const listed = [...services, ...own].sort();
+  let loading: Promise<DescribedFiles> | undefined;
+  const loaded = () => {
+    loading ??= load().catch((error: unknown) => {
+      loading = undefined;
+      throw error;
+    });
+    return loading;
+  };
+  for (const service of own) {
+    const definition = { [method]: definitionAt(`/${service}/${method}`) };
+    server.addService(definition, {
+      [method]: (stream: ReflectionStream) => void answerAll(stream, listed, loaded),
+    });
   }
 }
 
-/** Reflection that is loaded by the first call. */
-class LateReflection {
-  readonly #services: string[];
-  #loading: Promise<ReadonlyMap<string, Answering>> | undefined;
-  #loaded: ReadonlyMap<string, Answering> | undefined;
-
-  constructor(services: string[]) {
-    this.#services = services;
-  }
-
-  /** Messages are read and written only once a handler listens, which is after the loading. */
-  definition(path: string): MethodDefinition<unknown, unknown> {
-    const late = () => {
-      const answering = this.#loaded?.get(path);
-      if (answering === undefined) throw new TypeError('reflection is not loaded');
-      return answering.definition;
-    };
-    return {
-      path,
-      requestStream: true,
-      responseStream: true,
-      requestSerialize: (request) => late().requestSerialize(request),
-      requestDeserialize: (bytes) => late().requestDeserialize(bytes),
-      responseSerialize: (response) => late().responseSerialize(response),
-      responseDeserialize: (bytes) => late().responseDeserialize(bytes),
-    };
-  }
-
-  handler(path: string): (stream: ReflectionStream) => Promise<void> {
-    return async (stream) => {
-      try {
-        this.#loading ??= load(this.#services);
-        this.#loaded = await this.#loading;
-        this.#loaded.get(path)?.handle(stream);
-      } catch (error) {
-        this.#loading = undefined;
-        process.emitWarning(error instanceof Error ? error : String(error));
-        stream.emit('error', { code: status.INTERNAL, details: 'internal error' });
-      }
-    };
-  }
+// The messages of both versions are the same on the wire.
+function definitionAt(path: string): MethodDefinition<ServerReflectionRequest, ServerReflectionResponse> {
+  return {
+    path,
+    requestStream: true,
+    responseStream: true,
+    requestSerialize: (request) => Buffer.from(ServerReflectionRequest.encode(request).finish()),
+    requestDeserialize: (bytes) => ServerReflectionRequest.decode(bytes),
+    responseSerialize: (response) => Buffer.from(ServerReflectionResponse.encode(response).finish()),
+    responseDeserialize: (bytes) => ServerReflectionResponse.decode(bytes),
+  };
 }
 
-async function load(services: string[]): Promise<ReadonlyMap<string, Answering>> {
-  const [{ ReflectionService }, described] = await Promise.all([
-    import('@grpc/reflection'),
-    descriptors('layercache', 'health', 'error_details'),
+async function load(): Promise<DescribedFiles> {
+  const [{ DescribedFiles }, ...sets] = await Promise.all([
+    import('./described-files.js'),
+    ...images.map((image) => readFile(new URL(`../gen/${image}.binpb`, import.meta.url))),
   ]);
-  const answering = new Map<string, Answering>();
-  new ReflectionService(described, { services }).addToServer({
-    addService: (service: ServiceDefinition, handlers: UntypedServiceImplementation) => {
-      const definition = service[method];
-      if (definition !== undefined) answering.set(definition.path, { definition, handle: bounded(handlers) });
-    },
-  });
-  return answering;
+  return new DescribedFiles(sets);
 }
 
-/**
- * What the library wants of a package definition: it reads the descriptors and
- * nothing else. Those that the proto loader would make name types relatively,
- * which Go's clients do not resolve.
- */
-async function descriptors(...images: string[]): Promise<PackageDefinition> {
-  const read = (image: string) => readFile(new URL(`../gen/${image}.binpb`, import.meta.url));
-  const fileDescriptorProtos = (await Promise.all(images.map(read))).flatMap(filesOf);
-  const anyType = { format: '', type: {}, fileDescriptorProtos };
-  return { files: anyType as unknown as PackageDefinition[string] };
-}
-
-/** The files of a `FileDescriptorSet`, whose only field is `repeated FileDescriptorProto file = 1`. */
-function filesOf(descriptorSet: Uint8Array): Buffer[] {
-  const reader = new BinaryReader(descriptorSet);
-  const files: Buffer[] = [];
-  while (reader.pos < reader.len) {
-    reader.tag();
-    files.push(Buffer.from(reader.bytes()));
-  }
-  return files;
-}
-
-// The library answers as fast as it is asked, also a client that takes no
-// answer: here it is not listened to until it does.
-function bounded(handlers: UntypedServiceImplementation): (stream: ReflectionStream) => void {
-  const answer = handlers[method] as (stream: ReflectionStream) => void;
-  return (stream) => {
-    answer(stream);
-    stream.on('data', () => {
-      if (!stream.writableNeedDrain) return;
+/** Answers one stream; its next question is read once the client has taken the last answer. */
+async function answerAll(
+  stream: ReflectionStream,
+  services: readonly string[],
+  loaded: () => Promise<DescribedFiles>,
+): Promise<void> {
+  try {
+    const files = await loaded();
+    const sent = new Set<string>();
+    stream.on('end', () => stream.end());
+    stream.on('data', (request: ServerReflectionRequest) => {
+      const answer = answerTo(request, services, files, sent);
+      if (answer === undefined) {
+        refuse(stream, { code: status.INVALID_ARGUMENT, details: 'the request asks nothing' });
+        return;
+      }
+      if (stream.write(answer)) return;
       stream.pause();
       stream.once('drain', () => stream.resume());
     });
-  };
+  } catch (error) {
+    process.emitWarning(error instanceof Error ? error : String(error));
+    refuse(stream, { code: status.INTERNAL, details: 'internal error' });
+  }
 }
+
+function refuse(stream: ReflectionStream, { code, details }: Pick<StatusObject, 'code' | 'details'>): void {
+  stream.emit('error', { code, details });
+}
+
+/** `sent`: names of the files that this stream has been sent, which are not sent again as imports. */
+function answerTo(
+  request: ServerReflectionRequest,
+  services: readonly string[],
+  files: DescribedFiles,
+  sent: Set<string>,
+): ServerReflectionResponse | undefined {
+  const { messageRequest: question } = request;
+  const answered = (
+    messageResponse: ServerReflectionResponse['messageResponse'],
+  ): ServerReflectionResponse => ({ validHost: request.host, originalRequest: request, messageResponse });
+  const described = (file: string | undefined) =>
+    file === undefined
+      ? notFound
+      : ({
+          $case: 'fileDescriptorResponse',
+          value: { fileDescriptorProto: files.withImports(file, sent) },
+        } as const);
+  switch (question?.$case) {
+    case 'listServices':
+      return answered({
+        $case: 'listServicesResponse',
+        value: { service: services.map((name) => ({ name })) },
+      });
+    case 'fileByFilename':
+      return answered(described(files.named(question.value)));
+    case 'fileContainingSymbol':
+      return answered(described(files.declaring(question.value)));
+    case 'fileContainingExtension': {
+      const { containingType, extensionNumber } = question.value;
+      return answered(described(files.extending(containingType, extensionNumber)));
+    }
+    case 'allExtensionNumbersOfType': {
+      const extensionNumber = files.extensionNumbers(question.value);
+      if (extensionNumber === undefined) return answered(notFound);
+      const value = { baseTypeName: question.value, extensionNumber };
+      return answered({ $case: 'allExtensionNumbersResponse', value });
+    }
+    default:
+      return undefined;
+  }
+}
+
+const notFound = {
+  $case: 'errorResponse',
+  value: { errorCode: status.NOT_FOUND, errorMessage: 'not found' },
+} as const;

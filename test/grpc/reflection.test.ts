@@ -20,6 +20,12 @@ async function reflect(version: ReflectionVersion): Promise<ReflectionClient> {
   return client;
 }
 
+function namesOf(files: readonly Buffer[] = []): string[] {
+  return files.map(
+    (bytes) => (descriptor.FileDescriptorProto.decode(bytes) as unknown as { name: string }).name,
+  );
+}
+
 /** What the descriptors say of a service, all its types resolved, as a client's `describe` does. */
 function described(files: readonly Buffer[], service: string): Record<string, [string, string, boolean]> {
   const file = files.map((bytes) => descriptor.FileDescriptorProto.decode(bytes));
@@ -46,8 +52,20 @@ describe.each<ReflectionVersion>(['v1', 'v1alpha'])('reflection %s', (version) =
     const answer = await client.ask({ listServices: '*' });
     expect(answer.listServicesResponse?.service.map(({ name }) => name).sort()).toEqual([
       'grpc.health.v1.Health',
+      'grpc.reflection.v1.ServerReflection',
+      'grpc.reflection.v1alpha.ServerReflection',
       'layercache.v1.LayerCacheService',
     ]);
+  });
+
+  it('describes every service that it lists', async () => {
+    const client = await reflect(version);
+    const { listServicesResponse } = await client.ask({ listServices: '*' });
+    for (const { name } of listServicesResponse?.service ?? []) {
+      const { fileDescriptorResponse } = await client.ask({ fileContainingSymbol: name });
+      const methods = described(fileDescriptorResponse?.fileDescriptorProto ?? [], name);
+      expect(Object.keys(methods).length).toBeGreaterThan(0);
+    }
   });
 
   it('has the descriptors of every RPC, with all that they import', async () => {
@@ -71,6 +89,12 @@ describe.each<ReflectionVersion>(['v1', 'v1alpha'])('reflection %s', (version) =
 
   it.each([
     'layercache.v1.LayerCacheService.Fetch',
+    'layercache.v1.FetchRequest.chunk_size',
+    'layercache.v1.FetchResponse.part',
+    'layercache.v1.SOURCE_CACHE',
+    'google.rpc.ErrorInfo',
+    'grpc.health.v1.HealthCheckResponse.ServingStatus',
+    'grpc.health.v1.HealthCheckResponse.SERVING',
     'layercache.v1.FetchRequest',
     'layercache.v1.Source',
     'google.protobuf.Duration',
@@ -91,10 +115,59 @@ describe.each<ReflectionVersion>(['v1', 'v1alpha'])('reflection %s', (version) =
     expect(Object.keys(methods)).toContain('Check');
   });
 
-  it('says NOT_FOUND of what it does not know', async () => {
+  it.each([
+    ['fileContainingSymbol', 'layercache.v1.Nothing'],
+    ['fileContainingSymbol', ''],
+    ['fileByFilename', 'layercache/v1/nothing.proto'],
+    ['allExtensionNumbersOfType', 'layercache.v1.Nothing'],
+    ['fileContainingExtension', { containingType: 'layercache.v1.FetchRequest', extensionNumber: 100 }],
+    ['fileContainingExtension', { containingType: 'layercache.v1.Nothing', extensionNumber: 100 }],
+  ])('says NOT_FOUND to %s of %o', async (question, value) => {
     const client = await reflect(version);
-    const answer = await client.ask({ fileContainingSymbol: 'layercache.v1.Nothing' });
-    expect(answer.errorResponse?.errorCode).toBe(5);
+    const answer = await client.ask({ host: 'here', [question]: value });
+    expect(answer).toMatchObject({
+      validHost: 'here',
+      originalRequest: { [question]: value },
+      errorResponse: { errorCode: 5 },
+    });
+  });
+
+  it('has files by their name, first the file, then what it imports', async () => {
+    const client = await reflect(version);
+    const { fileDescriptorResponse } = await client.ask({
+      fileByFilename: 'layercache/v1/layer_cache.proto',
+    });
+    expect(namesOf(fileDescriptorResponse?.fileDescriptorProto)).toEqual([
+      'layercache/v1/layer_cache.proto',
+      'google/protobuf/duration.proto',
+    ]);
+  });
+
+  it.each(['google.rpc.ErrorInfo', 'layercache.v1.FetchRequest', 'layercache.v1.Source'])(
+    'knows that %s has no extensions, which is no error',
+    async (type) => {
+      const client = await reflect(version);
+      const answer = await client.ask({ allExtensionNumbersOfType: type });
+      expect(answer.errorResponse).toBeFalsy();
+      expect(answer.allExtensionNumbersResponse).toEqual({ baseTypeName: type, extensionNumber: [] });
+    },
+  );
+
+  it('sends no file twice as an import on one stream, and the one asked for each time', async () => {
+    const client = await reflect(version);
+    const question = { fileContainingSymbol: 'layercache.v1.Source' };
+    const answers = await client.askAll([question, question]);
+    expect(
+      answers.map(({ fileDescriptorResponse }) => namesOf(fileDescriptorResponse?.fileDescriptorProto)),
+    ).toEqual([
+      ['layercache/v1/layer_cache.proto', 'google/protobuf/duration.proto'],
+      ['layercache/v1/layer_cache.proto'],
+    ]);
+  });
+
+  it('ends a stream that asks nothing in INVALID_ARGUMENT', async () => {
+    const client = await reflect(version);
+    await expect(client.ask({})).rejects.toMatchObject({ code: 3 });
   });
 });
 
