@@ -13,8 +13,15 @@ export interface Address {
   readonly port: number;
 }
 
-/** `host:port`, with brackets around an IPv6 host. */
-export function formatAddress({ host, port }: Address): string {
+/** A Unix domain socket, by its path. */
+export interface SocketAddress {
+  readonly socketPath: string;
+}
+
+/** `host:port`, with brackets around an IPv6 host, or `unix:path`. */
+export function formatAddress(address: Address | SocketAddress): string {
+  if ('socketPath' in address) return `unix:${address.socketPath}`;
+  const { host, port } = address;
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
@@ -85,6 +92,26 @@ export function address(): z.ZodType<Address, string> {
     const port = Number(match?.groups?.['port']);
     return host !== undefined && port <= 65_535 ? { host, port } : undefined;
   }, 'must be host:port with a port from 0 to 65535, such as 127.0.0.1:50051 or [::1]:50051');
+}
+
+/** Bytes of a socket's path that every Unix takes: macOS has 104 with the final NUL, Linux 108. */
+const maxSocketPath = 103;
+
+/** `host:port`, or `unix:` and the path of a socket. */
+export function listenAddress(): z.ZodType<Address | SocketAddress, string> {
+  return z.string().transform((text, context) => {
+    const [, socketPath] = /^unix:(?:\/\/(?=\/))?(.*)$/s.exec(text) ?? [];
+    if (socketPath === undefined) {
+      const { data, error } = address().safeParse(text);
+      if (data !== undefined) return data;
+      context.addIssue(`${error.issues[0]?.message}, or unix:/path`);
+      return z.NEVER;
+    }
+    const length = Buffer.byteLength(socketPath);
+    if (length > 0 && length <= maxSocketPath && !socketPath.includes('\0')) return { socketPath };
+    context.addIssue(`must be unix: and a path of 1 to ${maxSocketPath} bytes; this one has ${length}`);
+    return z.NEVER;
+  });
 }
 
 /** Milliseconds. */

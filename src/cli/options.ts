@@ -4,12 +4,12 @@
  */
 import type { z } from 'zod';
 import {
-  address,
   addressOrOff,
   count,
   day,
   duration,
   kib,
+  listenAddress,
   mib,
   oneOf,
   path,
@@ -57,10 +57,10 @@ export const options = {
     schema: url(),
   }),
   listen: option({
-    placeholder: 'host:port',
+    placeholder: 'host:port|unix:path',
     default: '127.0.0.1:50051',
-    help: 'where gRPC is served; port 0 takes a free one',
-    schema: address(),
+    help: 'where gRPC is served; port 0 takes a free one. unix:/path is a Unix domain socket with mode 0660, which is removed when the server ends',
+    schema: listenAddress(),
   }),
   admin: option({
     placeholder: 'host:port',

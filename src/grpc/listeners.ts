@@ -34,7 +34,7 @@ export class Listeners {
     this.#limits = limits;
   }
 
-  /** Listens on `host:port`, an IPv6 host in brackets; resolves with the port. Rejects with a `ListenError`. */
+  /** Listens as `listenAt` does. */
   async listen(address: string): Promise<number> {
     if (this.#closed) throw new ListenError(address, stopped);
     const server = createServer({ noDelay: true }, (socket) => this.take(socket));

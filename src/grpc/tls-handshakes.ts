@@ -68,18 +68,16 @@ export class TlsHandshakes {
 
   begin(socket: Socket): void {
     const name = nameOf(socket);
-    // It has gone already.
-    if (name === undefined) {
-      socket.destroy();
-      return;
+    // A Unix socket has no name: its peers are let in by the file's mode, and its connections are bounded.
+    if (name !== undefined) {
+      if (this.#pending.size >= this.#limits.maxPending) {
+        const [first] = this.#pending.values();
+        first?.destroy();
+      }
+      this.#pending.set(name, socket);
+      socket.once('close', () => this.#over(name, socket));
     }
-    if (this.#pending.size >= this.#limits.maxPending) {
-      const [first] = this.#pending.values();
-      first?.destroy();
-    }
-    this.#pending.set(name, socket);
-    socket.once('close', () => this.#over(name, socket));
-    // Its end comes all the same.
+    // Its 'close' follows.
     socket.on('error', () => {});
     this.#server.emit('connection', socket);
   }

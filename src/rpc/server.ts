@@ -166,7 +166,7 @@ export class RpcServer {
     );
   }
 
-  /** Listens on `host:port` and resolves with the port, chosen by the system for 0. Rejects with a `ListenError`. */
+  /** Listens on `host:port` or `unix:path`; resolves with the port, 0 for a socket. Rejects with a `ListenError`. */
   listen(address: string): Promise<number> {
     return this.#listeners.listen(address);
   }

@@ -1,7 +1,7 @@
 /** Where the server is reached: opened, or one line why not, and told to the operator. */
 import type { Logger } from 'pino';
 import { type AdminParts, AdminServer } from '../admin/admin-server.js';
-import { type Address, formatAddress, isLoopback } from '../cli/option-values.js';
+import { type Address, formatAddress, isLoopback, type SocketAddress } from '../cli/option-values.js';
 import type { Config } from '../cli/options.js';
 
 /** The server cannot start here; the message is one line for the operator. */
@@ -10,9 +10,10 @@ export class StartError extends Error {
 }
 
 /** The address with the port that was bound. Rejects with a `StartError`. */
-export async function bound(address: Address, listening: Promise<number>): Promise<string> {
+export async function bound(address: Address | SocketAddress, listening: Promise<number>): Promise<string> {
   try {
-    return formatAddress({ host: address.host, port: await listening });
+    const port = await listening;
+    return formatAddress('host' in address ? { host: address.host, port } : address);
   } catch (error) {
     if (!(error instanceof Error)) throw error;
     const inUse = 'code' in error && error.code === 'EADDRINUSE';
@@ -50,9 +51,10 @@ export interface Announcement {
 
 /** Says once where the server is reached, and what strangers may do there. */
 export function announce(config: Config, log: Logger, version: string, announcement: Announcement): void {
-  if (config['tls-cert'] === undefined && !isLoopback(config.listen.host)) {
+  const { listen } = config;
+  if (config['tls-cert'] === undefined && 'host' in listen && !isLoopback(listen.host)) {
     log.warn(
-      { listen: config.listen.host },
+      { listen: listen.host },
       'gRPC is served in plain text beyond this machine: whoever is on the way reads and alters it, and anybody who reaches it may ask about every repository; --tls-cert and --tls-key encrypt it, --tls-client-ca and --auth admit only known clients',
     );
   }
