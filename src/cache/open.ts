@@ -9,22 +9,22 @@
  * No message repeats a part of the URL: it may be a password with a character
  * that should have been percent-encoded.
  */
-import { CacheUrlError } from './cache-url-error.js';
+import { CacheNotice, CacheUrlError } from './errors.js';
 import { GuardedCache } from './guarded-cache.js';
 import type { LayerInfoCache } from './layer-info-cache.js';
 import { defaultMaxEntries, MemoryCache } from './memory-cache.js';
 import type { NearOptions } from './near/near-cache.js';
+import { RedisCredentials } from './redis/credentials.js';
 import { describeRedis, isRedisUrl, parseRedisUrl, type RedisUrl } from './redis/url.js';
-import { redisLogin, tlsMaterial } from './redis/user.js';
 
-export { CacheUrlError };
+export { CacheNotice, CacheUrlError };
 
 export interface CacheOptions {
   /** Milliseconds that an operation may take; a cache in memory needs no deadline. */
   readonly timeoutMs: number;
   /** Whether the cache is there: called with each change, beginning with the first that is known. */
   readonly onUp: (up: boolean) => void;
-  /** Troubles of the connection itself, a failed attempt each; operations tell their own. */
+  /** Troubles of the connection itself, a failed attempt each, and each `CacheNotice`; operations tell their own. */
   readonly onError: (error: Error) => void;
 }
 
@@ -39,31 +39,39 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
     options.onUp(true);
     return new MemoryCache(target.max);
   }
-  const { place, near } = target;
-  const who = { ...(await redisLogin(target.identity)), tls: await tlsMaterial(target.identity.tls) };
+  const { place, near, identity } = target;
+  const credentials = await RedisCredentials.read(identity);
   // Loaded only when asked for: it is most of what a cache in memory would cost at start.
   const { RedisCache } = await import('./redis/redis-cache.js');
   if (place.kind === 'cluster') {
-    const [{ connectCluster }, { ClusterNodes }] = await Promise.all([
+    const [{ connectCluster }, { ClusterNodes }, { missingOnce }] = await Promise.all([
       import('./redis/cluster.js'),
       import('./redis/cluster-nodes.js'),
+      import('./redis/connection.js'),
     ]);
-    const cluster = await connectCluster(place.nodes, who, options);
+    const onMissing = missingOnce(options.onError);
+    const cluster = await connectCluster(place.nodes, credentials, options, onMissing);
     // Its nodes fail apart: their deadlines and breakers are their own.
-    return new GuardedCache(new RedisCache(cluster, new ClusterNodes(cluster, options)), options);
+    return new GuardedCache(new RedisCache(cluster, new ClusterNodes(cluster, options), onMissing), options);
   }
-  const [{ connectRedis, connectSentinel }, { BreakingCache }] = await Promise.all([
-    import('./redis/connection.js'),
+  const [{ MasterConnection }, { BreakingCache }] = await Promise.all([
+    import('./redis/master-connection.js'),
     import('./breaking-cache.js'),
   ]);
-  const address = { ...place, ...who };
-  const redis = await (address.kind === 'sentinel'
-    ? connectSentinel({ ...address, login: await redisLogin(address.account) }, who, options)
-    : connectRedis(address, options));
-  const shared = new BreakingCache(new GuardedCache(new RedisCache(redis), options));
+  const redis = await MasterConnection.open(
+    place.kind === 'sentinel'
+      ? {
+          ...place,
+          credentials,
+          sentinelCredentials: await RedisCredentials.read({ ...place.account, tls: undefined }),
+        }
+      : { ...place, credentials },
+    options,
+  );
+  const shared = new BreakingCache(new GuardedCache(new RedisCache(redis, redis, redis.onMissing), options));
   // What was asked before says nothing of a connection that has just come up.
   redis.on('ready', () => shared.lookNow());
-  if (near === undefined || address.kind === 'sentinel') return shared;
+  if (near === undefined || place.kind === 'sentinel') return shared;
   const [{ NearCache }, { InvalidationChannel }] = await Promise.all([
     import('./near/near-cache.js'),
     import('./near/invalidation-channel.js'),
@@ -71,7 +79,7 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
   return new NearCache(
     shared,
     near,
-    (listener) => new InvalidationChannel(redis, address, listener, options.onError),
+    (listener) => new InvalidationChannel(redis, place, credentials, listener, options.onError),
   );
 }
 

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { setLogger } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
-import { CacheUrlError, describeCache, openCache } from '../cache/open.js';
+import { CacheNotice, CacheUrlError, describeCache, openCache } from '../cache/open.js';
 import { formatAddress } from '../cli/option-values.js';
 import { type Config, ConfigError } from '../cli/options.js';
 import { TlsIdentityError } from '../grpc/tls-handshakes.js';
@@ -101,8 +101,10 @@ async function compose(config: Config, surroundings: Surroundings, closing: Clos
         timeoutMs: config['cache-timeout'],
         onUp: (up) => readiness.cacheIs(up),
         onError: (error) =>
-          limiter.write('cache connection', (suppressed) =>
-            log.error({ err: error, suppressed }, 'no connection to the cache'),
+          limiter.write(error instanceof CacheNotice ? error.message : 'cache connection', (suppressed) =>
+            error instanceof CacheNotice
+              ? log.warn({ err: error.cause, suppressed }, error.message)
+              : log.error({ err: error, suppressed }, 'no connection to the cache'),
           ),
       }),
     ),

@@ -3,21 +3,25 @@
  * long as that lives: one that is lost is made anew, and each time the
  * connection that is read from is made anew, so is the other.
  */
-import type { Redis } from 'ioredis';
-import { type RedisAddress, retryDelay, withoutCommand } from '../redis/connection.js';
+import { CacheNotice } from '../errors.js';
+import { retryDelay, withoutCommand } from '../redis/connection.js';
+import type { RedisCredentials } from '../redis/credentials.js';
+import type { MasterConnection } from '../redis/master-connection.js';
+import type { RedisHost } from '../redis/url.js';
 import type { InvalidationListener } from './invalidation-listener.js';
-import { TrackingConnection } from './tracking-connection.js';
+import { AnotherRedisError, TrackingConnection } from './tracking-connection.js';
 
 /** The near cache is out of use for now; the answers come from Redis. One line, fit for an operator. */
-export class NearCacheError extends Error {
+export class NearCacheError extends CacheNotice {
   override readonly name = 'NearCacheError';
 }
 
 const refusedRetryMs = 30_000;
 
 export class InvalidationChannel {
-  readonly #data: Redis;
-  readonly #address: RedisAddress;
+  readonly #data: MasterConnection;
+  readonly #address: RedisHost;
+  readonly #credentials: RedisCredentials;
   readonly #listener: InvalidationListener;
   readonly #onError: (error: NearCacheError) => void;
   #connection: TrackingConnection | undefined;
@@ -28,13 +32,15 @@ export class InvalidationChannel {
 
   /** `data`: the connection that is read from. `onError` is told of each trouble once; must not throw. */
   constructor(
-    data: Redis,
-    address: RedisAddress,
+    data: MasterConnection,
+    address: RedisHost,
+    credentials: RedisCredentials,
     listener: InvalidationListener,
     onError: (error: NearCacheError) => void,
   ) {
     this.#data = data;
     this.#address = address;
+    this.#credentials = credentials;
     this.#listener = listener;
     this.#onError = onError;
     data.on('ready', this.#begin);
@@ -53,6 +59,7 @@ export class InvalidationChannel {
     this.#connection = new TrackingConnection({
       data: this.#data,
       address: this.#address,
+      credentials: this.#credentials,
       listener: this.#listener,
       onReady: this.#ready,
       onEnd: this.#ended,
@@ -75,6 +82,7 @@ export class InvalidationChannel {
     this.#connection = undefined;
     this.#failures++;
     const refused = error.name === 'ReplyError' && /^(?:NOPERM|ERR) /.test(error.message);
+    if (error instanceof AnotherRedisError) this.#data.distrust(error);
     const delay = refused ? refusedRetryMs : retryDelay(this.#failures);
     this.#retry = setTimeout(this.#begin, delay);
     if (this.#told === error.message) return;
@@ -84,6 +92,8 @@ export class InvalidationChannel {
 }
 
 function troubleLine(error: Error, refused: boolean): string {
-  const need = refused ? '; its user needs +client +subscribe +ping &__redis__:invalidate, Redis 6' : '';
+  const need = refused
+    ? '; its user needs +client +subscribe +ping +info &__redis__:invalidate, Redis 6'
+    : '';
   return `near= is without effect for now: no invalidation channel (${error.message}${need})`;
 }

@@ -10,8 +10,11 @@
  * without a word.
  */
 import { Redis } from 'ioredis';
-import type { RedisAddress } from '../redis/connection.js';
+import { directConnector } from '../redis/connectors.js';
+import type { RedisCredentials } from '../redis/credentials.js';
 import { membershipsPrefix, metaPrefix } from '../redis/key-names.js';
+import { type MasterConnection, runIdIn } from '../redis/master-connection.js';
+import type { RedisHost } from '../redis/url.js';
 import type { InvalidationListener } from './invalidation-listener.js';
 
 const channel = '__redis__:invalidate';
@@ -22,14 +25,18 @@ const maxSilentIntervals = 2;
 
 export interface TrackingConnectionOptions {
   /** The connection that is read from. */
-  readonly data: Redis;
-  readonly address: RedisAddress;
+  readonly data: MasterConnection;
+  readonly address: RedisHost;
+  readonly credentials: RedisCredentials;
   readonly listener: InvalidationListener;
   /** Called when it is set up. Must not throw. */
   readonly onReady: () => void;
   /** Called at its end, once, unless it is closed before. Must not throw. */
   readonly onEnd: (error: Error) => void;
 }
+
+/** The address leads to another server than the one that is read from. */
+export class AnotherRedisError extends Error {}
 
 export class TrackingConnection {
   readonly #options: TrackingConnectionOptions;
@@ -45,10 +52,12 @@ export class TrackingConnection {
   /** Opens it. */
   constructor(options: TrackingConnectionOptions) {
     this.#options = options;
-    const { host, port, username, password, tls } = options.address;
+    const { username, password, tls } = options.credentials;
     this.#redis = new Redis({
-      host,
-      port,
+      ...options.address,
+      Connector: directConnector(options.credentials, (error) => {
+        this.#trouble = error;
+      }),
       username,
       password,
       ...(tls && { tls }),
@@ -83,11 +92,12 @@ export class TrackingConnection {
       await redis.connect();
       const [id, here, there] = await Promise.all([
         redis.client('ID'),
-        runId(redis),
-        runId(this.#options.data),
+        redis.info('server').then(runIdIn),
+        this.#options.data.runId(),
       ]);
       // Behind one address there may be another server by now than the one that is still read from.
-      if (here !== there) throw new Error('another Redis answers than the one that is read from');
+      if (here === undefined) throw new Error('Redis does not say in INFO which server it is');
+      if (here !== there) throw new AnotherRedisError('another Redis answers than the one that is read from');
       const prefixes = ['PREFIX', membershipsPrefix, 'PREFIX', metaPrefix];
       await redis.client('TRACKING', 'ON', 'REDIRECT', id, 'BCAST', ...prefixes);
       // Only now: a message that came before the reply would be taken for the reply.
@@ -139,10 +149,4 @@ export class TrackingConnection {
     this.#options.listener.lost();
     this.#options.onEnd(this.#trouble ?? (error instanceof Error ? error : new Error(String(error))));
   };
-}
-
-/** Which server this is, since when; `undefined` where we may not ask. */
-async function runId(redis: Redis): Promise<string | undefined> {
-  const text = await redis.info('server').catch(() => '');
-  return /^run_id:(?<id>\w+)/m.exec(text)?.groups?.['id'];
 }

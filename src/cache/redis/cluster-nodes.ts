@@ -6,7 +6,7 @@
 import { type Cluster, Command } from 'ioredis';
 import { Circuit } from '../circuit.js';
 import { Guard, type GuardOptions } from '../guard.js';
-import { isUnknownCommand, isWrongType, type RedisCommands } from './commands.js';
+import { isWrongType, type RedisCommands } from './commands.js';
 
 export class ClusterNodes implements RedisCommands {
   readonly #cluster: Cluster;
@@ -132,6 +132,7 @@ class ClusterNode {
   }
 }
 
+/** A wrong type and a command that the node is too old for are answers. */
 function isFailure(error: unknown): boolean {
-  return !isWrongType(error) && !isUnknownCommand(error);
+  return !(isWrongType(error) || (error instanceof Error && /^ERR unknown command/i.test(error.message)));
 }

@@ -1,13 +1,17 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Cluster, type Redis } from 'ioredis';
+import { isRefusedCommand } from './commands.js';
 import {
   clientOptions,
+  doWithoutInfo,
   firstKnown,
+  type OnMissing,
   type RedisConnectionOptions,
-  type RedisUser,
   retryDelay,
   withoutCommand,
 } from './connection.js';
+import { directConnector, wrap } from './connectors.js';
+import type { RedisCredentials } from './credentials.js';
 import type { RedisHost } from './url.js';
 
 // Together they are the most that the news of a failover takes when one node does not answer.
@@ -29,11 +33,12 @@ const readyWithinMs = 1_000;
  */
 export async function connectCluster(
   nodes: readonly RedisHost[],
-  user: RedisUser,
+  credentials: RedisCredentials,
   { timeoutMs, onUp, onError }: RedisConnectionOptions,
+  onMissing: OnMissing,
 ): Promise<Cluster> {
   const { retryStrategy, enableOfflineQueue, enableAutoPipelining, ...redisOptions } = clientOptions(
-    user,
+    credentials,
     timeoutMs,
   );
   const cluster = new Cluster([...nodes], {
@@ -47,8 +52,17 @@ export async function connectCluster(
     retryDelayOnClusterDown: 0,
     slotsRefreshTimeout: refreshTimeoutMs,
     slotsRefreshInterval: refreshIntervalMs,
-    redisOptions,
+    redisOptions: { ...redisOptions, Connector: directConnector(credentials, onError) },
   });
+  cluster.on('+node', (node: Redis) => doWithoutInfo(node, onMissing));
+  // Private to the library; where it is missing, a cluster that refuses CLUSTER INFO is never ready.
+  wrap(cluster, 'readyCheck', (original, [callback]) =>
+    original((error: unknown, state: unknown) => {
+      const refused = isRefusedCommand(error);
+      if (refused) onMissing('CLUSTER INFO', 'whether the cluster is well shows in its answers only', error);
+      if (typeof callback === 'function') callback(refused ? null : error, state);
+    }),
+  );
   const trouble = (error: Error) => onError(withoutCommand(error));
   cluster.on('error', trouble);
   cluster.on('node error', trouble);

@@ -19,7 +19,7 @@ export function isWrongType(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('WRONGTYPE');
 }
 
-/** The server is older than the command. */
-export function isUnknownCommand(error: unknown): boolean {
-  return error instanceof Error && /^ERR unknown command/i.test(error.message);
+/** The server, or a proxy in front of it, does not have the command or does not allow it. */
+export function isRefusedCommand(error: unknown): error is Error {
+  return error instanceof Error && /^(?:ERR|NOPERM)\b/.test(error.message);
 }

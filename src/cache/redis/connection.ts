@@ -1,40 +1,36 @@
 /**
- * The connection to one Redis server. It fails fast: a command is sent at once
- * or fails at once, is never sent twice, and a connection that stops answering
- * ends; then it is built again for as long as the process lives.
+ * Clients of one Redis server. A client fails fast: a command is sent at once
+ * or fails at once and is never sent twice. A connection that stops answering
+ * ends and is built again for as long as the process lives.
  */
 import { type Cluster, Redis, type RedisOptions } from 'ioredis';
-import { SteadySentinelConnector } from './sentinel-connector.js';
+import { CacheNotice } from '../errors.js';
+import { isRefusedCommand } from './commands.js';
+import { directConnector, sentinelConnector, wrap } from './connectors.js';
+import type { RedisCredentials } from './credentials.js';
 import type { RedisHost } from './url.js';
-import type { RedisLogin, TlsMaterial } from './user.js';
-
-/** Who we are at a Redis, and how we speak to it. */
-export interface RedisUser extends RedisLogin {
-  readonly tls: TlsMaterial | undefined;
-}
-
-/** Where one Redis is and who we are there. */
-export interface RedisAddress extends RedisHost, RedisUser {
-  /** Database index. */
-  readonly db: number;
-}
-
-/** Sentinels, and the name that they have for the master. */
-export interface SentinelAddress {
-  readonly sentinels: readonly RedisHost[];
-  readonly master: string;
-  /** Who we are to the sentinels. */
-  readonly login: RedisLogin;
-}
 
 export interface RedisConnectionOptions {
   /** Milliseconds that an operation may take: no connection is given up for being quiet for less. */
   readonly timeoutMs: number;
   /** Called with each change, beginning with the first that is known; not when the client is closed. Must not throw. */
   readonly onUp: (up: boolean) => void;
-  /** The connection's own troubles; each failed attempt is one. Must not throw. */
+  /** The connection's own troubles, each failed attempt among them, and each `CacheNotice`. Must not throw. */
   readonly onError: (error: Error) => void;
 }
+
+/** Told of a command that the cache can do without, and of what it loses. */
+export type OnMissing = (command: string, effect: string, error: Error) => void;
+
+/** One Redis server, or the master that sentinels have under a name. */
+export type RedisTarget =
+  | (RedisHost & { readonly db: number; readonly credentials: RedisCredentials })
+  | {
+      readonly sentinels: readonly RedisHost[];
+      readonly master: string;
+      readonly credentials: RedisCredentials;
+      readonly sentinelCredentials: RedisCredentials;
+    };
 
 const connectTimeoutMs = 2_000;
 const readyWithinMs = 1_000;
@@ -44,34 +40,39 @@ const loadingRetryMs = 1_000;
 const firstRetryMs = 50;
 const lastRetryMs = 2_000;
 const failoverRetryMs = 250;
+// Longer than the client gives a connection to end of itself.
+const closeTimeoutMs = 1_000;
 
-/**
- * Resolves when Redis is ready, or after a second without it: the caller
- * starts either way, and attempts go on. Never rejects for a Redis that is
- * down.
- */
-export async function connectRedis(address: RedisAddress, options: RedisConnectionOptions): Promise<Redis> {
-  const { host, port, db } = address;
-  return connected(new Redis({ ...clientOptions(address, options.timeoutMs), host, port, db }), options);
-}
-
-/**
- * The same for the master that sentinels know of, whichever it is: a frozen
- * one ends with its connection, and one that they depose is left at once.
- */
-export async function connectSentinel(
-  { sentinels, master, login }: SentinelAddress,
-  user: RedisUser,
-  options: RedisConnectionOptions,
-): Promise<Redis> {
-  const { tls } = user;
+/** A client that is not connected yet. `onRefused` is told of each error that Redis answers with. */
+export function createRedis(
+  target: RedisTarget,
+  { timeoutMs, onError }: Pick<RedisConnectionOptions, 'timeoutMs' | 'onError'>,
+  onMissing: OnMissing,
+  onRefused: (error: Error) => void,
+): Redis {
+  const { credentials } = target;
+  const common = { ...clientOptions(credentials, timeoutMs), lazyConnect: true };
+  const reconnectOnError = (error: Error) => {
+    onRefused(error);
+    return false;
+  };
+  if ('host' in target) {
+    const { host, port, db } = target;
+    const Connector = directConnector(credentials, onError);
+    const redis = new Redis({ ...common, reconnectOnError, Connector, host, port, db });
+    doWithoutInfo(redis, onMissing);
+    return redis;
+  }
+  const { sentinels, master, sentinelCredentials } = target;
+  const { tls } = credentials;
   const redis = new Redis({
-    ...clientOptions(user, options.timeoutMs),
-    Connector: SteadySentinelConnector,
+    ...common,
+    reconnectOnError,
+    Connector: sentinelConnector([credentials, sentinelCredentials], onError, onMissing),
     sentinels: [...sentinels],
     name: master,
-    sentinelUsername: login.username,
-    sentinelPassword: login.password,
+    sentinelUsername: sentinelCredentials.username,
+    sentinelPassword: sentinelCredentials.password,
     failoverDetector: true,
     retryStrategy: failoverRetryDelay,
     sentinelRetryStrategy: failoverRetryDelay,
@@ -79,17 +80,40 @@ export async function connectSentinel(
     sentinelCommandTimeout: connectTimeoutMs,
     ...(tls && { sentinelTLS: tls, enableTLSForSentinelMode: true }),
   });
-  return connected(redis, options);
+  doWithoutInfo(redis, onMissing);
+  return redis;
 }
 
-async function connected(redis: Redis, { onUp, onError }: RedisConnectionOptions): Promise<Redis> {
+/** Lets the client become ready where INFO is refused: whether the server still loads its data is not asked then. */
+export function doWithoutInfo(redis: Redis, onMissing: OnMissing): void {
   redis.on('error', (error: Error) => {
-    // A refused SELECT would leave us in database 0, which is somebody else's.
-    if (refusedCommand(error) === 'select') redis.disconnect(true);
-    onError(withoutCommand(error));
+    // The library itself falls back where HELLO is unknown, but not where a proxy says so in other words.
+    if (refusedCommand(error) === 'hello' && isRefusedCommand(error)) redis.options.protocol = 2;
   });
-  await firstKnown(redis, onUp);
-  return redis;
+  wrap(redis, 'info', async (original, args) => {
+    const callback = args.find((arg) => typeof arg === 'function');
+    const answer = await Promise.resolve(original(...args.filter((arg) => arg !== callback))).then(
+      (text) => [null, text],
+      (error: unknown) => {
+        if (callback === undefined) throw error;
+        if (!isRefusedCommand(error)) return [error];
+        onMissing('INFO', 'the cache does not know whether Redis still loads its data', error);
+        return [null, {}];
+      },
+    );
+    return callback === undefined ? answer[1] : Reflect.apply(callback, undefined, answer);
+  });
+}
+
+/** Tells `onError` once of each command that is missing. */
+export function missingOnce(onError: (error: Error) => void): OnMissing {
+  const told = new Set<string>();
+  return (command, effect, error) => {
+    if (told.has(command)) return;
+    told.add(command);
+    const line = `Redis refuses ${command} (${error.message}): ${effect}`;
+    onError(new CacheNotice(line, { cause: withoutCommand(error) }));
+  };
 }
 
 /** A refused handshake carries its arguments: the password. */
@@ -98,8 +122,14 @@ export function withoutCommand(error: Error): Error {
   return error;
 }
 
+/** What tells of its state as the clients of the library do. */
+interface ObservedClient {
+  readonly status: string;
+  on(event: 'ready' | 'close', listener: () => void): unknown;
+}
+
 /** Tells `onUp` of each change; resolves when the client is ready, or after a second without that. */
-export async function firstKnown(client: Redis | Cluster, onUp: (up: boolean) => void): Promise<void> {
+export async function firstKnown(client: ObservedClient, onUp: (up: boolean) => void): Promise<void> {
   const { promise: settled, resolve } = Promise.withResolvers<void>();
   let up: boolean | undefined;
   const become = (now: boolean) => {
@@ -121,8 +151,24 @@ export async function firstKnown(client: Redis | Cluster, onUp: (up: boolean) =>
   if (client.status !== 'ready') become(false);
 }
 
-export function clientOptions(user: RedisUser, timeoutMs: number): Omit<RedisOptions, 'replyMapping'> {
-  const { username, password, tls } = user;
+/** Resolves when the client has ended, or after a second. */
+export async function closeClient(client: Redis | Cluster): Promise<void> {
+  if (client.status === 'end') return;
+  // Between two attempts nothing is open, and no event would come.
+  const open = client.status !== 'reconnecting' && client.status !== 'wait';
+  const { promise: ended, resolve } = Promise.withResolvers<void>();
+  if (open) client.once('end', resolve);
+  client.disconnect();
+  if (!open) return;
+  const timer = setTimeout(resolve, closeTimeoutMs);
+  await ended;
+  clearTimeout(timer);
+}
+
+export function clientOptions(
+  { username, password, tls }: RedisCredentials,
+  timeoutMs: number,
+): Omit<RedisOptions, 'replyMapping'> {
   return {
     username,
     password,
@@ -151,9 +197,22 @@ function failoverRetryDelay(attempt: number): number {
   return Math.min(retryDelay(attempt), failoverRetryMs / 2 + (Math.random() * failoverRetryMs) / 2);
 }
 
-function refusedCommand(error: Error): string | undefined {
+/** The name of the command that the error answers, in lower case. */
+export function refusedCommand(error: Error): string | undefined {
+  return commandOf(error)?.name;
+}
+
+/** The key that the refused command names. */
+export function refusedKey(error: Error): string | undefined {
+  const key: unknown = commandOf(error)?.args[0];
+  return typeof key === 'string' ? key : undefined;
+}
+
+function commandOf(error: Error): { readonly name: string; readonly args: readonly unknown[] } | undefined {
   if (!('command' in error)) return undefined;
   const { command } = error;
-  if (typeof command !== 'object' || command === null || !('name' in command)) return undefined;
-  return typeof command.name === 'string' ? command.name : undefined;
+  if (typeof command !== 'object' || command === null || !('name' in command) || !('args' in command))
+    return undefined;
+  const { name, args } = command;
+  return typeof name === 'string' && Array.isArray(args) ? { name, args } : undefined;
 }

@@ -19,22 +19,27 @@ import {
   type LayerInfoCache,
 } from '../layer-info-cache.js';
 import type { LayerMeta } from '../layer-meta.js';
-import { isUnknownCommand, isWrongType, type RedisCommands } from './commands.js';
+import { isRefusedCommand, isWrongType, type RedisCommands } from './commands.js';
+import { closeClient, type OnMissing } from './connection.js';
+import { MasterConnection } from './master-connection.js';
 import { allFields, ownFields, readFields, readMeta } from './meta.js';
 
-// Longer than the client gives a connection to end of itself.
-const closeTimeoutMs = 1_000;
-
 export class RedisCache implements LayerInfoCache {
-  readonly #connection: Redis | Cluster;
+  readonly #connection: Redis | Cluster | MasterConnection;
   readonly #redis: RedisCommands;
-  // Servers before 6.2 have no SMISMEMBER; learned once, from the first refusal.
+  readonly #onMissing: OnMissing;
+  // Servers before 6.2 have no SMISMEMBER, and an account may not be allowed it.
   #asksOneByOne = false;
 
-  /** Takes the client over: `close` ends it. What is asked of it is asked by `commands`. */
-  constructor(connection: Redis | Cluster, commands: RedisCommands = connection) {
+  /** Takes the connection over: `close` ends it. Sends its commands by `commands`. */
+  constructor(
+    connection: Redis | Cluster | MasterConnection,
+    commands: RedisCommands = connection,
+    onMissing: OnMissing = () => {},
+  ) {
     this.#connection = connection;
     this.#redis = commands;
+    this.#onMissing = onMissing;
   }
 
   async contains(repository: string, digest: string): Promise<boolean> {
@@ -117,18 +122,10 @@ export class RedisCache implements LayerInfoCache {
     await Promise.all(follow);
   }
 
-  async close(): Promise<void> {
-    const redis = this.#connection;
-    if (redis.status === 'end') return;
-    // Between two attempts nothing is open, and no event would come.
-    const open = redis.status !== 'reconnecting' && redis.status !== 'wait';
-    const { promise: ended, resolve } = Promise.withResolvers<void>();
-    if (open) redis.once('end', resolve);
-    redis.disconnect();
-    if (!open) return;
-    const timer = setTimeout(resolve, closeTimeoutMs);
-    await ended;
-    clearTimeout(timer);
+  close(): Promise<void> {
+    return this.#connection instanceof MasterConnection
+      ? this.#connection.close()
+      : closeClient(this.#connection);
   }
 
   #isMember(key: string, digest: string): Promise<number> {
@@ -139,11 +136,11 @@ export class RedisCache implements LayerInfoCache {
     try {
       return await this.#redis.smismember(key, digests);
     } catch (error) {
-      if (isUnknownCommand(error)) {
-        this.#asksOneByOne = true;
-        return this.#areMembersOneByOne(key, digests);
-      }
-      return noneOnWrongType(error);
+      if (!isRefusedCommand(error)) return noneOnWrongType(error);
+      const answers = await this.#areMembersOneByOne(key, digests);
+      this.#asksOneByOne = true;
+      this.#onMissing('SMISMEMBER', 'each membership is a command of its own', error);
+      return answers;
     }
   }
 

@@ -12,7 +12,7 @@
  *
  * An IPv6 address is written in brackets.
  */
-import { CacheUrlError } from '../cache-url-error.js';
+import { CacheUrlError } from '../errors.js';
 
 export interface RedisHost {
   readonly host: string;

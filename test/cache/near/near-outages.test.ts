@@ -182,7 +182,9 @@ describe('the connection that is read from', () => {
   });
 
   it('to another Redis than the channel is no reason to hold anything', async () => {
-    const [old, young] = [await start(), await start()];
+    const old = await start();
+    // The cache does not move to a replica.
+    const young = await start({ args: ['--replicaof', `127.0.0.1 ${old.port}`] });
     const proxy = await startProxy(old);
     const plain = { old: await old.client(), young: await young.client() };
     const cache = await open(`redis://127.0.0.1:${proxy.port}?near=10`);
@@ -198,8 +200,26 @@ describe('the connection that is read from', () => {
       expect(await isHeld(cache, plain.old)).toBe(false);
       await pause(10);
     }
+    await plain.young.replicaof('NO', 'ONE');
     proxy.thatSent('sismember').destroy();
     await untilHeld(cache, plain.young);
+  });
+
+  it('to another Redis than the channel moves to that one when it is a master', async () => {
+    const [old, young] = [await start(), await start()];
+    const proxy = await startProxy(old);
+    const cache = await open(`redis://127.0.0.1:${proxy.port}?near=10`);
+    await untilHeld(cache, await old.client());
+    proxy.target = young.port;
+    proxy.thatSent('tracking').destroy();
+    const plain = await young.client();
+    await plain.sadd(key, 'y');
+    await eventually(async () => expect(await cache.contains('repo', 'y')).toBe(true));
+    await untilHeld(cache, plain);
+    await plain.srem(key, 'x');
+    await eventually(async () => expect(await cache.contains('repo', 'x')).toBe(false));
+    expect(changes).toEqual([true]);
+    expect(errors.at(-1)?.message).toContain('another Redis');
   });
 });
 
@@ -213,6 +233,7 @@ describe('a user that may not listen', () => {
     ['to the channel', ['+@all', 'resetchannels']],
     ['to what is written', ['+@all', '-client', '&*']],
     ['at all', ['+@all', '-subscribe', '&*']],
+    ['for signs of life', ['+@all', '-ping', '&*']],
     ['in the Redis of old', []],
   ];
 
