@@ -11,7 +11,7 @@
  *   write-back      src/layer/cache-access.ts
  *   freshness       src/layer/freshness.ts: what max_age asks about
  *   calls           src/layer/cached-layer-service.ts, missing-layers.ts, layer-info-service.ts
- *   near cache      src/cache/near/near-cache.ts, near-entries.ts, reads-under-way.ts
+ *   near cache      src/cache/near/near-cache.ts, near-entries.ts, pending-reads.ts
  *   its channel     src/cache/near/tracking-connection.ts, invalidation-channel.ts
  *
  * A replica is one event loop: what the code does between two awaits is one

@@ -5,8 +5,8 @@
  */
 
 import { MemoryCache } from '../../src/cache/memory-cache.js';
-import type { InvalidationListener } from '../../src/cache/near/invalidation-listener.js';
 import { NearCache } from '../../src/cache/near/near-cache.js';
+import type { InvalidationListener } from '../../src/cache/near/tracking-connection.js';
 import type { Catalogue } from './zipf-layers.ts';
 
 export interface Load {
@@ -69,7 +69,7 @@ export async function nearHitRatio(
         const into = catalogue.repository(pushed[pushes % pushed.length] ?? 0);
         listener.invalidated(`repository::${into}::blobs`);
       }
-      listener.heard(now);
+      listener.confirmed(now);
       await cache.contains(catalogue.repository(layer), catalogue.digest(layer));
     }
   } finally {

@@ -1,21 +1,20 @@
-/** The place of one value in a `DeadlineQueue`. */
+/** One entry of a `DeadlineQueue`. */
 export interface Deadline<T> {
   readonly value: T;
-  /** Whether it has passed while the value waited. */
+  /** Whether the deadline has passed. */
   expired: boolean;
-  /** The queue's own. */
+  /** The rest is for the queue only. */
   readonly at: number;
   previous: Deadline<T> | undefined;
   next: Deadline<T> | undefined;
 }
 
 /**
- * Deadlines that are all equally far away: what came first is due first, so a
- * list and one timer serve any number of them, and entering and leaving touch
- * no timer.
+ * Deadlines with one common timeout. They expire in the order in which they
+ * were added, so one list and one timer serve any number of them.
  *
  * When the timer fires, the event loop gets one turn before anything expires:
- * after a long stretch of work of our own, the answer may be here and unread.
+ * after long work of our own, the answer may have arrived and be unread.
  */
 export class DeadlineQueue<T> {
   readonly #timeoutMs: number;
@@ -24,13 +23,13 @@ export class DeadlineQueue<T> {
   #last: Deadline<T> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
-  /** `timeoutMs`: milliseconds from entering to expiring. `onExpired` must not throw. */
+  /** `timeoutMs`: milliseconds from `add` to expiry. `onExpired` must not throw. */
   constructor(timeoutMs: number, onExpired: (value: T) => void) {
     this.#timeoutMs = timeoutMs;
     this.#onExpired = onExpired;
   }
 
-  enter(value: T): Deadline<T> {
+  add(value: T): Deadline<T> {
     const deadline: Deadline<T> = {
       value,
       expired: false,
@@ -45,20 +44,20 @@ export class DeadlineQueue<T> {
     return deadline;
   }
 
-  /** Only for a value that waits: that neither left nor expired. */
-  leave(deadline: Deadline<T>): void {
+  /** Only for a deadline that was neither removed nor has expired. */
+  remove(deadline: Deadline<T>): void {
     const { previous, next } = deadline;
     if (previous === undefined) this.#first = next;
     else previous.next = next;
     if (next === undefined) this.#last = previous;
     else next.previous = previous;
-    // Whoever still holds this one must not hold its neighbours with it.
+    // A reference to this entry must not keep its neighbours in memory.
     deadline.previous = undefined;
     deadline.next = undefined;
   }
 
-  /** Stops the timer if nothing waits: it would keep the process alive for nothing. */
-  rest(): void {
+  /** Stops the timer if the queue is empty, so that it does not keep the process alive. */
+  stopIfEmpty(): void {
     if (this.#first !== undefined) return;
     clearTimeout(this.#timer);
     this.#timer = undefined;
@@ -71,7 +70,7 @@ export class DeadlineQueue<T> {
   readonly #expireUntil = (moment: number): void => {
     let first = this.#first;
     while (first !== undefined && first.at <= moment) {
-      this.leave(first);
+      this.remove(first);
       first.expired = true;
       this.#onExpired(first.value);
       first = this.#first;

@@ -1,8 +1,8 @@
 /**
- * Rule 13 for one thing that may hang: every operation has a deadline, and
- * once too many are past theirs and still unanswered it is not even asked. An
- * operation that is given up goes on underneath, since nothing can call it
- * back: what it says later is heard, and counted off.
+ * Rule 13 for one backend that may hang: every operation has a deadline. Once
+ * too many operations are past theirs and unanswered, new ones are refused. An
+ * operation cannot be cancelled: after its deadline it counts as overdue until
+ * its answer comes.
  */
 import { type Deadline, DeadlineQueue } from './deadline-queue.js';
 import { CacheError } from './layer-info-cache.js';
@@ -12,14 +12,14 @@ export interface GuardOptions {
   readonly timeoutMs: number;
 }
 
-/** How many operations may be past their deadline and unanswered before what is guarded counts as failed. */
+/** How many operations may be overdue before new ones are refused. */
 const maxOverdue = 1_000;
 
 export class Guard {
   readonly #deadlines: DeadlineQueue<(error: CacheError) => void>;
   #overdue = 0;
 
-  /** What is guarded must answer each operation at last, or fail it; else it stays given up for good. */
+  /** Each guarded operation must settle at some time; else it stays overdue for good. */
   constructor({ timeoutMs }: GuardOptions) {
     this.#deadlines = new DeadlineQueue(timeoutMs, (reject) => {
       this.#overdue++;
@@ -27,16 +27,16 @@ export class Guard {
     });
   }
 
-  /** The refusal, when it must not be asked now. */
-  refused(): Promise<never> | undefined {
+  /** A rejection when too many operations are overdue, else `undefined`. */
+  refusal(): Promise<never> | undefined {
     if (this.#overdue < maxOverdue) return undefined;
     return Promise.reject(new CacheError(`${this.#overdue} operations are past their deadline`));
   }
 
-  /** The answer, or a `CacheError` when it does not come in time. */
+  /** The answer, or a `CacheError` at the deadline. */
   bounded<T>(answer: Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
-      const deadline = this.#deadlines.enter(reject);
+      const deadline = this.#deadlines.add(reject);
       answer.then(
         (value) => {
           this.#answered(deadline);
@@ -50,13 +50,13 @@ export class Guard {
     });
   }
 
-  /** Stops the timer if nothing waits: it would keep the process alive for nothing. */
-  rest(): void {
-    this.#deadlines.rest();
+  /** Stops the timer if no operation waits, so that it does not keep the process alive. */
+  stopTimer(): void {
+    this.#deadlines.stopIfEmpty();
   }
 
   #answered(deadline: Deadline<(error: CacheError) => void>): void {
     if (deadline.expired) this.#overdue--;
-    else this.#deadlines.leave(deadline);
+    else this.#deadlines.remove(deadline);
   }
 }

@@ -62,21 +62,21 @@ export interface LayerInfoCache {
    */
   remove(repository: string, digest: string): Promise<void>;
 
-  /** Lets go of everything; operations under way fail with `CacheError`. */
+  /** Closes all connections. Operations that run fail with `CacheError`. */
   close(): Promise<void>;
 }
 
-/** The cache failed: down, hung, refused or broken. The cause says which. */
+/** The cache failed. The cause says whether it was down, hung, refused or sent something wrong. */
 export class CacheError extends Error {
   override readonly name: string = 'CacheError';
 }
 
-/** A key holds another type than ours. Not an outage: only that one key is out of use. */
+/** A key has another type than ours. Not an outage: only this key cannot be used. */
 export class CacheKeyError extends CacheError {
   override readonly name = 'CacheKeyError';
 }
 
-/** Guards the contract's "any non-empty strings". */
+/** Throws `TypeError` for an empty string. */
 export function assertNonEmpty(what: 'repository' | 'digest' | 'path', value: string): void {
   if (value === '') throw new TypeError(`${what} is empty`);
 }

@@ -2,17 +2,17 @@ import { LRUCache } from 'lru-cache';
 import { assertNonEmpty, type CachedLayer, type LayerInfoCache } from './layer-info-cache.js';
 import type { LayerMeta } from './layer-meta.js';
 
-/** How many entries are kept when nobody says otherwise. */
+/** The default of `max`. */
 export const defaultMaxEntries = 100_000;
 
 /**
- * The cache of a single process: bounded, forgets what was used longest ago.
- * Memberships and metadata share the bound. Never throws `CacheError`.
+ * A bounded cache in this process. It drops the least recently used entry
+ * first; memberships and metadata share the bound. Never throws `CacheError`.
  */
 export class MemoryCache implements LayerInfoCache {
   readonly #entries: LRUCache<string, true | LayerMeta>;
 
-  /** `max`: entries in all, a whole number from 1; the space for them is taken at once. */
+  /** `max`: entries in all, a whole number from 1. Their memory is allocated at once. */
   constructor(max: number = defaultMaxEntries) {
     this.#entries = new LRUCache({ max });
   }
@@ -85,8 +85,8 @@ export class MemoryCache implements LayerInfoCache {
   }
 }
 
-// The repository's length says where it ends, whatever characters the two are
-// made of; and no membership begins as metadata does.
+// The length of the repository makes the key unambiguous for any characters.
+// No membership key begins with the `#` of metadata.
 function membershipKey(repository: string, digest: string): string {
   assertNonEmpty('repository', repository);
   assertNonEmpty('digest', digest);

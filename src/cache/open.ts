@@ -2,12 +2,12 @@
  * The URL that names a cache:
  *
  *   memory:                              in this process; `?max=` entries
- *   redis://…, redis+sentinel://…, redis+cluster://…, and over TLS rediss…: `redis-url.ts`
- *     ?near=50000                        so many layers are held in this process too
- *     &near-ttl=60s                      for at most so long
+ *   redis://…, redis+sentinel://…, redis+cluster://…, and over TLS rediss…: `redis/url.ts`
+ *     ?near=50000                        the most layers that the near cache holds
+ *     &near-ttl=60s                      the longest that it holds one
  *
- * No message repeats a part of the URL: it may be a password with a character
- * that should have been percent-encoded.
+ * No message repeats a part of the URL: it may belong to a password that is
+ * not percent-encoded.
  */
 import { CacheNotice, CacheUrlError } from './errors.js';
 import { GuardedCache } from './guarded-cache.js';
@@ -22,16 +22,15 @@ export { CacheNotice, CacheUrlError };
 export interface CacheOptions {
   /** Milliseconds that an operation may take; a cache in memory needs no deadline. */
   readonly timeoutMs: number;
-  /** Whether the cache is there: called with each change, beginning with the first that is known. */
+  /** Whether the cache is connected: called with the first state that is known and with each change. */
   readonly onUp: (up: boolean) => void;
-  /** Troubles of the connection itself, a failed attempt each, and each `CacheNotice`; operations tell their own. */
+  /** Called with each error of the connection itself and each `CacheNotice`, not with errors of operations. */
   readonly onError: (error: Error) => void;
 }
 
 /**
- * Opens the cache that the URL names. A cache that is down is no error: it is
- * opened, fails its operations, and is up once it is there. Throws
- * `CacheUrlError`.
+ * Opens the cache that the URL names. A cache that is down is no error: its
+ * operations fail until it can be reached. Throws `CacheUrlError`.
  */
 export async function openCache(url: string, options: CacheOptions): Promise<LayerInfoCache> {
   const target = parse(url);
@@ -41,7 +40,7 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
   }
   const { place, near, identity } = target;
   const credentials = await RedisCredentials.read(identity);
-  // Loaded only when asked for: it is most of what a cache in memory would cost at start.
+  // Loaded on demand: it is most of what a cache in memory would cost at start.
   const { RedisCache } = await import('./redis/redis-cache.js');
   if (place.kind === 'cluster') {
     const [{ connectCluster }, { ClusterNodes }, { missingOnce }] = await Promise.all([
@@ -51,12 +50,12 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
     ]);
     const onMissing = missingOnce(options.onError);
     const cluster = await connectCluster(place.nodes, credentials, options, onMissing);
-    // Its nodes fail apart: their deadlines and breakers are their own.
+    // Each node has its own deadlines and breakers.
     return new GuardedCache(new RedisCache(cluster, new ClusterNodes(cluster, options), onMissing), options);
   }
-  const [{ MasterConnection }, { BreakingCache }] = await Promise.all([
+  const [{ MasterConnection }, { CircuitBreakerCache }] = await Promise.all([
     import('./redis/master-connection.js'),
-    import('./breaking-cache.js'),
+    import('./circuit-breaker-cache.js'),
   ]);
   const redis = await MasterConnection.open(
     place.kind === 'sentinel'
@@ -68,9 +67,10 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
       : { ...place, credentials },
     options,
   );
-  const shared = new BreakingCache(new GuardedCache(new RedisCache(redis, redis, redis.onMissing), options));
-  // What was asked before says nothing of a connection that has just come up.
-  redis.on('ready', () => shared.lookNow());
+  const shared = new CircuitBreakerCache(
+    new GuardedCache(new RedisCache(redis, redis, redis.onMissing), options),
+  );
+  redis.on('ready', () => shared.reset());
   if (near === undefined || place.kind === 'sentinel') return shared;
   const [{ NearCache }, { InvalidationChannel }] = await Promise.all([
     import('./near/near-cache.js'),
@@ -83,7 +83,7 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
   );
 }
 
-/** The cache that the URL names, for people: without who we are there. Throws `CacheUrlError`. */
+/** The cache that the URL names, for people: without user and password. Throws `CacheUrlError`. */
 export function describeCache(url: string): string {
   const target = parse(url);
   if ('max' in target) return `memory: (at most ${target.max} entries)`;
@@ -92,7 +92,7 @@ export function describeCache(url: string): string {
   return `${describeRedis(target)}${held}`;
 }
 
-// The space for all entries is taken at start, and a Map ends at 16.7 million.
+// The memory for all entries is allocated at start, and a Map holds at most 16.7 million.
 const maxEntriesLimit = 10_000_000;
 const defaultNearTtlMs = 60_000;
 const day = 24 * 3_600_000;
@@ -104,7 +104,7 @@ const durationUnits = new Map([
 ]);
 
 interface RedisTarget extends Pick<RedisUrl, 'place' | 'identity'> {
-  /** What is held in this process, if anything. */
+  /** The near cache, if there is one. */
   readonly near: NearOptions | undefined;
 }
 
@@ -151,7 +151,7 @@ function parseNear(parameters: URLSearchParams): NearOptions | undefined {
   const near = parameters.get('near');
   const ttl = parameters.get('near-ttl');
   if (near === null) {
-    if (ttl !== null) throw new CacheUrlError('near-ttl says how long near may hold a layer: it needs near');
+    if (ttl !== null) throw new CacheUrlError('near-ttl needs near');
     return undefined;
   }
   return { max: parseEntries('near', near), ttlMs: ttl === null ? defaultNearTtlMs : parseDuration(ttl) };

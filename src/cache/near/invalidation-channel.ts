@@ -1,17 +1,17 @@
 /**
- * Keeps a tracking connection beside the connection that is read from, for as
- * long as that lives: one that is lost is made anew, and each time the
- * connection that is read from is made anew, so is the other.
+ * Keeps a tracking connection open beside the data connection. It is opened
+ * again when it is lost and each time the data connection is opened or
+ * replaced.
  */
 import { CacheNotice } from '../errors.js';
 import { retryDelay, withoutCommand } from '../redis/connection.js';
 import type { RedisCredentials } from '../redis/credentials.js';
 import type { MasterConnection } from '../redis/master-connection.js';
 import type { RedisHost } from '../redis/url.js';
-import type { InvalidationListener } from './invalidation-listener.js';
+import type { InvalidationListener } from './tracking-connection.js';
 import { AnotherRedisError, TrackingConnection } from './tracking-connection.js';
 
-/** The near cache is out of use for now; the answers come from Redis. One line, fit for an operator. */
+/** The near cache is off for now and Redis answers. One line, fit for an operator. */
 export class NearCacheError extends CacheNotice {
   override readonly name = 'NearCacheError';
 }
@@ -27,10 +27,10 @@ export class InvalidationChannel {
   #connection: TrackingConnection | undefined;
   #retry: NodeJS.Timeout | undefined;
   #failures = 0;
-  /** What was told last, so that a lasting trouble is told once. */
-  #told: string | undefined;
+  /** The message that was reported last, so that a lasting error is reported once. */
+  #lastReported: string | undefined;
 
-  /** `data`: the connection that is read from. `onError` is told of each trouble once; must not throw. */
+  /** `data`: the data connection. `onError` is called once for each error that lasts; must not throw. */
   constructor(
     data: MasterConnection,
     address: RedisHost,
@@ -70,12 +70,12 @@ export class InvalidationChannel {
     clearTimeout(this.#retry);
     this.#connection?.close();
     this.#connection = undefined;
-    this.#listener.lost();
+    this.#listener.disconnected();
   };
 
   readonly #ready = (): void => {
     this.#failures = 0;
-    this.#told = undefined;
+    this.#lastReported = undefined;
   };
 
   readonly #ended = (error: Error): void => {
@@ -85,13 +85,13 @@ export class InvalidationChannel {
     if (error instanceof AnotherRedisError) this.#data.distrust(error);
     const delay = refused ? refusedRetryMs : retryDelay(this.#failures);
     this.#retry = setTimeout(this.#begin, delay);
-    if (this.#told === error.message) return;
-    this.#told = error.message;
-    this.#onError(new NearCacheError(troubleLine(error, refused), { cause: withoutCommand(error) }));
+    if (this.#lastReported === error.message) return;
+    this.#lastReported = error.message;
+    this.#onError(new NearCacheError(errorLine(error, refused), { cause: withoutCommand(error) }));
   };
 }
 
-function troubleLine(error: Error, refused: boolean): string {
+function errorLine(error: Error, refused: boolean): string {
   const need = refused
     ? '; its user needs +client +subscribe +ping +info &__redis__:invalidate, Redis 6'
     : '';

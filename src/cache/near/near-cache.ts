@@ -1,35 +1,32 @@
 /**
- * A cache in this process in front of a shared one, coherent with it: a channel
- * tells of every key that anybody writes. It holds positive answers only, and
- * only what a read has said; what we write goes straight through, and takes
- * away what was held of it.
+ * A cache in this process in front of a shared one. A channel reports every
+ * write to the shared cache, which keeps the two coherent. Only positive
+ * answers of reads are cached; a write goes through and drops its entries.
  *
- * An answer is given from here only while the channel is known to be whole:
- * for half a second after each sign of life, counted from when that was asked
- * for. So a yes is at most that much older than the channel has told, whatever
- * hangs. Otherwise the shared cache is asked, as if there were none in front.
+ * Entries are used only while the channel is known to work: for half a second
+ * after the sending of each ping that was answered. So whatever hangs, a yes
+ * is at most half a second out of date. Otherwise the shared cache is asked.
  *
- * A reply and the news that it is out of date come over two connections, in
- * any order. The read was sent before either: what is invalidated while a
- * read waits is not kept from its reply.
+ * A reply and its invalidation come over two connections, in any order. So an
+ * invalidation that comes while a read waits keeps its reply out of the cache.
  */
 import { type Digest, parseDigest } from '../../reference/digest.js';
 import { blobPath } from '../../reference/layout.js';
 import type { CachedLayer, LayerInfoCache } from '../layer-info-cache.js';
 import { isUsable, type LayerMeta } from '../layer-meta.js';
 import { readKeyName } from '../redis/key-names.js';
-import type { InvalidationListener } from './invalidation-listener.js';
 import { NearEntries } from './near-entries.js';
-import { ReadsUnderWay } from './reads-under-way.js';
+import { PendingReads } from './pending-reads.js';
+import type { InvalidationListener } from './tracking-connection.js';
 
 export interface NearOptions {
-  /** How many layers are held, membership and metadata together; from 1. */
+  /** The most layers, membership and metadata together; from 1. */
   readonly max: number;
-  /** Milliseconds after which an answer is read anew, told of or not. */
+  /** Milliseconds after which an entry is out of date, invalidated or not. */
   readonly ttlMs: number;
 }
 
-/** Milliseconds for which one sign of life of the channel is good. */
+/** Milliseconds for which one confirmation of the channel holds. */
 export const channelTrustedForMs = 500;
 
 /** A read of a membership, perhaps with the metadata. */
@@ -38,7 +35,7 @@ interface MembershipRead {
   readonly layer: Promise<CachedLayer> | undefined;
 }
 
-// All metadata are one scope of reads, of which each digest is a key.
+// All metadata is one scope of reads; its keys are the digests.
 const metas = '';
 
 const yes: Promise<boolean> = Promise.resolve(true);
@@ -47,12 +44,12 @@ export class NearCache implements LayerInfoCache, InvalidationListener {
   readonly #inner: LayerInfoCache;
   readonly #ttlMs: number;
   readonly #entries: NearEntries;
-  readonly #membershipReads = new ReadsUnderWay<MembershipRead>();
-  readonly #metaReads = new ReadsUnderWay<MembershipRead>();
+  readonly #membershipReads = new PendingReads<MembershipRead>();
+  readonly #metaReads = new PendingReads<MembershipRead>();
   readonly #channel: { close(): Promise<void> };
   #trustedUntil = Number.NEGATIVE_INFINITY;
 
-  /** `listen` opens the channel that tells this one; it is closed with it. */
+  /** `listen` opens the channel that calls this listener; `close` closes it. */
   constructor(
     inner: LayerInfoCache,
     { max, ttlMs }: NearOptions,
@@ -87,7 +84,7 @@ export class NearCache implements LayerInfoCache, InvalidationListener {
     const length = this.#entries.lengthIn(repository, digest, now - this.#ttlMs);
     if (length !== undefined) return Promise.resolve({ member: true, meta: metaOf(digest, length) });
     const read = this.#membershipReads.find(repository, digest);
-    // Joined for its metadata too only if that read was not spoilt.
+    // Its metadata may have been invalidated, but not its membership.
     if (read?.layer !== undefined && this.#metaReads.find(metas, digest) === read) return read.layer;
     return this.#readLayer(repository, digest, now);
   }
@@ -126,11 +123,11 @@ export class NearCache implements LayerInfoCache, InvalidationListener {
   }
 
   async close(): Promise<void> {
-    this.lost();
+    this.disconnected();
     await Promise.all([this.#channel.close(), this.#inner.close()]);
   }
 
-  heard(sentAt: number): void {
+  confirmed(sentAt: number): void {
     this.#trustedUntil = sentAt + channelTrustedForMs;
   }
 
@@ -141,17 +138,17 @@ export class NearCache implements LayerInfoCache, InvalidationListener {
       this.#forgetMeta(named.digest);
       return;
     }
-    this.#membershipReads.spoilScope(named.repository);
+    this.#membershipReads.invalidateScope(named.repository);
     this.#entries.dropRepository(named.repository);
   }
 
   invalidatedAll(): void {
-    this.#membershipReads.spoilAll();
-    this.#metaReads.spoilAll();
+    this.#membershipReads.invalidateAll();
+    this.#metaReads.invalidateAll();
     this.#entries.clear();
   }
 
-  lost(): void {
+  disconnected(): void {
     this.#trustedUntil = Number.NEGATIVE_INFINITY;
     this.invalidatedAll();
   }
@@ -193,7 +190,7 @@ export class NearCache implements LayerInfoCache, InvalidationListener {
     return members;
   }
 
-  /** One read of many memberships; puts each answer into its place of `members`. */
+  /** Reads many memberships at once and puts each answer into `members`. */
   async #ask(
     repository: string,
     asked: readonly { readonly index: number; readonly digest: string }[],
@@ -242,7 +239,7 @@ export class NearCache implements LayerInfoCache, InvalidationListener {
     }
   }
 
-  /** Nothing of it is held, nor kept from a read under way, once the write is done: whatever it came to. */
+  /** Drops the entries and the pending reads before and after the write, whether it fails or not. */
   async #withoutMemberships(
     repository: string,
     digests: readonly string[],
@@ -252,7 +249,7 @@ export class NearCache implements LayerInfoCache, InvalidationListener {
     try {
       await write();
     } finally {
-      // What was read since may have been read before the write.
+      // A read since then may have been answered before the write.
       this.#forgetMemberships(repository, digests);
     }
   }
@@ -268,18 +265,18 @@ export class NearCache implements LayerInfoCache, InvalidationListener {
 
   #forgetMemberships(repository: string, digests: readonly string[]): void {
     for (const digest of digests) {
-      this.#membershipReads.spoil(repository, digest);
+      this.#membershipReads.invalidate(repository, digest);
       this.#entries.drop(repository, digest);
     }
   }
 
   #forgetMeta(digest: string): void {
-    this.#metaReads.spoil(metas, digest);
+    this.#metaReads.invalidate(metas, digest);
     this.#entries.dropLength(digest);
   }
 }
 
-/** Only what was usable is held, and usable metadata has the layout's path. */
+/** Only usable metadata is cached, and its path is the layout's. */
 function metaOf(digest: string, length: number): LayerMeta {
   return { path: blobPath(digest as Digest), length };
 }

@@ -1,15 +1,15 @@
 /**
- * What the near cache holds: a bounded number of layers of repositories, least
- * recently used out first, each with its length where that was read too.
+ * The entries of the near cache: a bounded number of layers of repositories,
+ * each with its length where that was read too. The least recently used entry
+ * is dropped first.
  *
- * Metadata is global by digest: the layers of one digest share it, and it goes
- * with the last of them. Of it the length alone is kept: the layout tells the
- * path of whatever metadata is usable.
+ * Metadata is global by digest: the layers of one digest share it, and it is
+ * dropped with the last of them. Only the length is stored, since the layout
+ * gives the path of usable metadata.
  *
- * All memberships of a repository are one key in Redis and are dropped at
- * once, each at most as often as a read has put it in. Moments are
- * milliseconds of `performance.now()`; what was read before `since` is out of
- * date.
+ * All memberships of a repository are one key in Redis and are dropped
+ * together. Times are milliseconds of `performance.now()`; an entry that was
+ * read before `since` is out of date.
  */
 
 interface Meta {
@@ -24,7 +24,7 @@ interface Repository {
   readonly layers: Map<string, Layer>;
 }
 
-/** A layer of a repository, in the ring of use: `older` leads to what was used longer ago. */
+/** A layer of a repository, in a list by last use: `older` was used longer ago. */
 class Layer {
   readonly repository: Repository;
   readonly digest: string;
@@ -43,16 +43,16 @@ export class NearEntries {
   readonly #max: number;
   readonly #repositories = new Map<string, Repository>();
   readonly #metas = new Map<string, Meta>();
-  /** Where the ring begins and ends: no layer itself. */
+  /** The head of the circular list; no layer itself. */
   readonly #ring = new Layer({ name: '', layers: new Map() }, '');
   #size = 0;
 
-  /** `max`: how many layers; their space is taken as they come. */
+  /** `max`: the most layers. Memory is allocated as they come. */
   constructor(max: number) {
     this.#max = max;
   }
 
-  /** How many layers are held, those out of date included. */
+  /** The number of layers, those out of date included. */
   get size(): number {
     return this.#size;
   }
@@ -87,7 +87,7 @@ export class NearEntries {
   /** Keeps that the repository has the layer and, where given, its length: read at `readAt`. */
   put(repository: string, digest: string, length: number | undefined, readAt: number): void {
     const layer = this.#repositories.get(repository)?.layers.get(digest) ?? this.#add(repository, digest);
-    // A whole number is stored in place, any other in an object of 16 bytes.
+    // V8 stores a small whole number in place, any other number in an object of 16 bytes.
     layer.readAt = Math.trunc(readAt);
     this.#toHead(layer);
     if (length !== undefined) this.#putLength(layer, length);
@@ -112,7 +112,7 @@ export class NearEntries {
     const meta = this.#metas.get(digest);
     if (meta === undefined) return;
     this.#metas.delete(digest);
-    // Layers still refer to it.
+    // Layers still refer to it, so it must read as out of date.
     meta.readAt = Number.NEGATIVE_INFINITY;
   }
 
@@ -154,7 +154,7 @@ export class NearEntries {
     meta.length = length;
     meta.readAt = readAt;
     if (layer.meta === meta) return;
-    // What it referred to before was dropped, and counts no longer.
+    // The metadata that it referred to before was dropped.
     layer.meta = meta;
     meta.holders++;
   }
@@ -173,7 +173,7 @@ export class NearEntries {
     this.#size--;
   }
 
-  /** The layer no longer refers to its metadata, which goes if it was the last. */
+  /** Drops the metadata of the layer if no other layer refers to it. */
   #release({ digest, meta }: Layer): void {
     if (meta === undefined) return;
     meta.holders--;
@@ -192,7 +192,7 @@ export class NearEntries {
   }
 }
 
-/** The same text in memory of its own: a slice would keep the whole request that it was cut from. */
+/** A copy of the text: a slice would keep the whole request in memory. */
 function copied(text: string): string {
   return Buffer.from(text).toString();
 }

@@ -1,13 +1,12 @@
 /**
- * A connection over which Redis tells of every key of ours that is written:
- * server-assisted client-side caching in broadcast mode. The connection speaks
- * protocol 2 and redirects to itself, since the client library drops what
- * protocol 3 would push; the news come as messages of a channel.
+ * A connection over which Redis reports every write to our keys: client
+ * tracking in broadcast mode. It speaks RESP2 and redirects to itself, since
+ * the client library drops the push messages of RESP3; the invalidations come
+ * as messages of a channel.
  *
- * It lives once. Its first sign of life is the answer to a ping sent after all
- * is set up, then one each quarter of a second; when none came for half a
- * second it is given up, which also finds a connection whose other end is gone
- * without a word.
+ * It is used once. It is confirmed by the answer to a ping, sent after it is
+ * set up and then every quarter of a second. Without an answer for half a
+ * second it ends, which also finds a half-open connection.
  */
 import { Redis } from 'ioredis';
 import { directConnector } from '../redis/connectors.js';
@@ -15,16 +14,33 @@ import type { RedisCredentials } from '../redis/credentials.js';
 import { membershipsPrefix, metaPrefix } from '../redis/key-names.js';
 import { type MasterConnection, runIdIn } from '../redis/master-connection.js';
 import type { RedisHost } from '../redis/url.js';
-import type { InvalidationListener } from './invalidation-listener.js';
 
 const channel = '__redis__:invalidate';
 const setUpWithinMs = 2_000;
 const pingIntervalMs = 250;
-/** How many intervals a ping may wait for its answer. */
+/** How many ping intervals may pass without an answer. */
 const maxSilentIntervals = 2;
 
+/** Caches what Redis answers and is called when that is no longer true. */
+export interface InvalidationListener {
+  /**
+   * The channel works: every key that was written before `sentAt`, a time of
+   * `performance.now()`, has been reported. Called again and again.
+   */
+  confirmed(sentAt: number): void;
+
+  /** The key was written or has gone. */
+  invalidated(key: string): void;
+
+  /** Every key may have been written: the database was emptied. */
+  invalidatedAll(): void;
+
+  /** The channel is gone: nothing is reported until it is confirmed again. Called once or more. */
+  disconnected(): void;
+}
+
 export interface TrackingConnectionOptions {
-  /** The connection that is read from. */
+  /** The data connection, whose answers are cached. */
   readonly data: MasterConnection;
   readonly address: RedisHost;
   readonly credentials: RedisCredentials;
@@ -42,7 +58,7 @@ export class TrackingConnection {
   readonly #options: TrackingConnectionOptions;
   readonly #redis: Redis;
   #timer: NodeJS.Timeout | undefined;
-  /** The connection's own trouble, which its end does not tell. */
+  /** The error of the socket, which the `close` event does not carry. */
   #trouble: Error | undefined;
   /** Whether a ping waits for its answer, and for how many intervals it has. */
   #pinged = false;
@@ -75,7 +91,7 @@ export class TrackingConnection {
       this.#trouble = error;
     });
     this.#redis.on('close', () => this.#end(this.#trouble ?? new Error('the connection was closed')));
-    this.#redis.on('messageBuffer', (_: Buffer, keys: unknown) => this.#told(keys));
+    this.#redis.on('messageBuffer', (_: Buffer, keys: unknown) => this.#invalidate(keys));
     void this.#setUp();
   }
 
@@ -95,12 +111,12 @@ export class TrackingConnection {
         redis.info('server').then(runIdIn),
         this.#options.data.runId(),
       ]);
-      // Behind one address there may be another server by now than the one that is still read from.
+      // The address may lead to another server than the data connection by now.
       if (here === undefined) throw new Error('Redis does not say in INFO which server it is');
       if (here !== there) throw new AnotherRedisError('another Redis answers than the one that is read from');
       const prefixes = ['PREFIX', membershipsPrefix, 'PREFIX', metaPrefix];
       await redis.client('TRACKING', 'ON', 'REDIRECT', id, 'BCAST', ...prefixes);
-      // Only now: a message that came before the reply would be taken for the reply.
+      // Last: a message that came before a reply would be taken for that reply.
       await redis.subscribe(channel);
       await this.#ping();
     } catch (error) {
@@ -110,11 +126,11 @@ export class TrackingConnection {
     if (this.#ended) return;
     clearTimeout(this.#timer);
     this.#options.onReady();
-    this.#timer = setInterval(() => setImmediate(this.#beat), pingIntervalMs);
+    this.#timer = setInterval(() => setImmediate(this.#checkAlive), pingIntervalMs);
   }
 
-  // One turn of the event loop after its time: until then an answer may lie unread.
-  readonly #beat = (): void => {
+  // Runs one turn of the event loop after its time: until then an answer may be unread.
+  readonly #checkAlive = (): void => {
     if (this.#ended) return;
     if (!this.#pinged) {
       this.#ping().catch(this.#end);
@@ -130,13 +146,13 @@ export class TrackingConnection {
     this.#silentIntervals = 0;
     await this.#redis.ping();
     this.#pinged = false;
-    if (!this.#ended) this.#options.listener.heard(sentAt);
+    if (!this.#ended) this.#options.listener.confirmed(sentAt);
   }
 
-  #told(keys: unknown): void {
+  #invalidate(keys: unknown): void {
     if (this.#ended) return;
     if (!Array.isArray(keys)) {
-      // What an emptied database says, and what nobody should have said here.
+      // An emptied database sends null. Anything else is unknown.
       this.#options.listener.invalidatedAll();
       return;
     }
@@ -146,7 +162,7 @@ export class TrackingConnection {
   readonly #end = (error: unknown): void => {
     if (this.#ended) return;
     this.close();
-    this.#options.listener.lost();
+    this.#options.listener.disconnected();
     this.#options.onEnd(this.#trouble ?? (error instanceof Error ? error : new Error(String(error))));
   };
 }

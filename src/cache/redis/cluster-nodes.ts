@@ -1,40 +1,39 @@
 /**
- * The commands of a cluster, each watched for the node that it goes to: a node
- * that hangs or keeps failing is no reason not to ask the others. What has two
- * keys asks two nodes, and fails when one of them does.
+ * The commands of a cluster, with deadlines, a bound and circuit breakers for
+ * each node: while one node hangs or keeps failing, the others are asked. An
+ * operation on two keys may ask two nodes and fails when one of them does.
  */
 import { type Cluster, Command } from 'ioredis';
-import { Circuit } from '../circuit.js';
+import { CircuitBreaker } from '../circuit-breaker.js';
 import { Guard, type GuardOptions } from '../guard.js';
 import { isWrongType, type RedisCommands } from './commands.js';
 
 export class ClusterNodes implements RedisCommands {
   readonly #cluster: Cluster;
   readonly #options: GuardOptions;
-  /** By address, as the cluster says who serves a slot. */
+  /** By the address that the cluster gives for a slot. */
   readonly #nodes = new Map<string, ClusterNode>();
-  /** Who serves the slots of which nobody is known to. */
-  readonly #nobody: ClusterNode;
+  /** Stands for the node of slots that no node is known to serve. */
+  readonly #unassigned: ClusterNode;
 
   /** Commands of `cluster` must fail at once when they cannot be sent. */
   constructor(cluster: Cluster, options: GuardOptions) {
     this.#cluster = cluster;
     this.#options = options;
-    this.#nobody = new ClusterNode(options);
-    // The map of slots was renewed: who has left the cluster is forgotten.
+    this.#unassigned = new ClusterNode(options);
+    // After each look at the slots: forgets the nodes that have left.
     cluster.on('refresh', () => {
       const present = new Set(cluster.nodes().map(({ options: { host, port } }) => `${host}:${port}`));
       for (const [address, node] of this.#nodes) {
         if (present.has(address)) continue;
-        node.rest();
+        node.stopTimer();
         this.#nodes.delete(address);
       }
     });
-    cluster.on('ready', () => this.#nobody.close());
-    // Their timers would keep the process alive for nothing.
+    cluster.on('ready', () => this.#unassigned.reset());
     cluster.once('end', () => {
-      for (const node of this.#nodes.values()) node.rest();
-      this.#nobody.rest();
+      for (const node of this.#nodes.values()) node.stopTimer();
+      this.#unassigned.stopTimer();
     });
   }
 
@@ -66,7 +65,7 @@ export class ClusterNodes implements RedisCommands {
     return this.#write('hdel', key, ...fields);
   }
 
-  /** Asked by a removal only, and of no use when the rest of that fails. */
+  /** Sent by removals only, so it counts as a write. */
   hlen(key: string): Promise<number> {
     return this.#write('hlen', key);
   }
@@ -92,7 +91,7 @@ export class ClusterNodes implements RedisCommands {
 
   #nodeOf(command: Command): ClusterNode {
     const address = this.#cluster.slots[command.getSlot()]?.[0];
-    if (address === undefined) return this.#nobody;
+    if (address === undefined) return this.#unassigned;
     let node = this.#nodes.get(address);
     if (node === undefined) {
       node = new ClusterNode(this.#options);
@@ -104,31 +103,31 @@ export class ClusterNodes implements RedisCommands {
 
 const utf8 = { replyEncoding: 'utf8' } as const;
 
-/** What is known of how one node answers. */
+/** The guard and the circuit breakers of one node. */
 class ClusterNode {
   readonly #guard: Guard;
-  readonly #reads = new Circuit(isFailure);
-  readonly #writes = new Circuit(isFailure);
+  readonly #reads = new CircuitBreaker(isFailure);
+  readonly #writes = new CircuitBreaker(isFailure);
 
   constructor(options: GuardOptions) {
     this.#guard = new Guard(options);
   }
 
   read<T>(question: () => Promise<T>): Promise<T> {
-    return this.#reads.ask(() => this.#guard.refused() ?? this.#guard.bounded(question()));
+    return this.#reads.run(() => this.#guard.refusal() ?? this.#guard.bounded(question()));
   }
 
   write<T>(question: () => Promise<T>): Promise<T> {
-    return this.#writes.ask(() => this.#guard.refused() ?? this.#guard.bounded(question()));
+    return this.#writes.run(() => this.#guard.refusal() ?? this.#guard.bounded(question()));
   }
 
-  close(): void {
-    this.#reads.close();
-    this.#writes.close();
+  reset(): void {
+    this.#reads.reset();
+    this.#writes.reset();
   }
 
-  rest(): void {
-    this.#guard.rest();
+  stopTimer(): void {
+    this.#guard.stopTimer();
   }
 }
 

@@ -4,9 +4,9 @@ import { isRefusedCommand } from './commands.js';
 import {
   clientOptions,
   doWithoutInfo,
-  firstKnown,
   type OnMissing,
   type RedisConnectionOptions,
+  reportAvailability,
   retryDelay,
   withoutCommand,
 } from './connection.js';
@@ -14,22 +14,22 @@ import { directConnector, wrap } from './connectors.js';
 import type { RedisCredentials } from './credentials.js';
 import type { RedisHost } from './url.js';
 
-// Together they are the most that the news of a failover takes when one node does not answer.
+// Their sum bounds how late a failover is noticed while one node does not answer.
 const refreshIntervalMs = 400;
 const refreshTimeoutMs = 500;
-// A slot that moves is asked of where it goes, and of where it then has gone.
+// A slot that moves can redirect a command more than once.
 const maxRedirections = 5;
 const readyWithinMs = 1_000;
 
 /**
- * The cluster that some of its nodes are named of: resolves when it is ready,
+ * Connects to the cluster of which `nodes` are some. Resolves when it is ready,
  * or after a second without it. A command goes to the master of its key's slot,
- * follows a slot that has moved, and fails fast where no master answers; the
- * other masters' keys go on being served.
+ * follows a slot that has moved, and fails fast when that master does not
+ * answer; the keys of other masters are served.
  *
- * Each command is sent by itself: the client's own pipelines follow no slot
- * that moves when only some of their commands have to, and hold back all that
- * come behind one that hangs.
+ * Each command is sent by itself. The pipelines of the client do not follow a
+ * moving slot when only some of their commands must, and one command that
+ * hangs delays all behind it.
  */
 export async function connectCluster(
   nodes: readonly RedisHost[],
@@ -43,11 +43,11 @@ export async function connectCluster(
   );
   const cluster = new Cluster([...nodes], {
     clusterRetryStrategy: retryDelay,
-    // A certificate names a host, not what its name leads to.
+    // A certificate is checked against the name, so names are not resolved here.
     dnsLookup: (address, callback) => callback(null, address),
     enableOfflineQueue: false,
     maxRedirections,
-    // What may have been done already is not done again.
+    // A write that may have been done is not repeated.
     retryDelayOnFailover: 0,
     retryDelayOnClusterDown: 0,
     slotsRefreshTimeout: refreshTimeoutMs,
@@ -66,18 +66,18 @@ export async function connectCluster(
   const trouble = (error: Error) => onError(withoutCommand(error));
   cluster.on('error', trouble);
   cluster.on('node error', trouble);
-  // A command finds its node connected, or fails: masters are connected to before there is one.
-  // Before the cluster is ready the client needs them as they are.
+  // A command fails when its node is not connected, so masters are connected before the first command.
+  // Until the cluster is ready, the client connects them itself.
   cluster.on('+node', (node: Redis) => {
     if (cluster.status === 'ready') setImmediate(reach, node);
   });
-  await firstKnown(cluster, onUp);
+  await reportAvailability(cluster, onUp);
   if (cluster.status === 'ready') await reachMasters(cluster);
   cluster.on('ready', () => void reachMasters(cluster));
   return cluster;
 }
 
-/** Resolves when all masters answer, or after a second without some. */
+/** Resolves when all masters answer, or after a second. */
 async function reachMasters(cluster: Cluster): Promise<void> {
   const timeUp = new AbortController();
   const waited = sleep(readyWithinMs, undefined, { signal: timeUp.signal }).catch(() => undefined);
@@ -85,7 +85,7 @@ async function reachMasters(cluster: Cluster): Promise<void> {
   timeUp.abort();
 }
 
-/** Resolves when the master answers, or its connection ends. Its troubles are told as the node's. */
+/** Resolves when the master answers or its connection ends. Errors are reported by `node error`. */
 async function reach(node: Redis): Promise<void> {
   if (!node.options.readOnly) await node.ping().catch(() => undefined);
 }

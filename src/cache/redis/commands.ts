@@ -1,6 +1,6 @@
 /**
- * The few commands that the schema needs. Each names one key and no more, so
- * that a single Redis takes them, and a cluster too.
+ * The commands that the schema needs. Each names exactly one key, so a cluster
+ * takes them as a single Redis does.
  */
 export interface RedisCommands {
   sismember(key: string, member: string): Promise<number>;
@@ -14,7 +14,7 @@ export interface RedisCommands {
   del(key: string): Promise<number>;
 }
 
-/** The key holds a type that the command is not for. */
+/** The key has another type than the command needs. */
 export function isWrongType(error: unknown): boolean {
   return error instanceof Error && error.message.startsWith('WRONGTYPE');
 }

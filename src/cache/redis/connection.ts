@@ -11,15 +11,15 @@ import type { RedisCredentials } from './credentials.js';
 import type { RedisHost } from './url.js';
 
 export interface RedisConnectionOptions {
-  /** Milliseconds that an operation may take: no connection is given up for being quiet for less. */
+  /** Milliseconds that an operation may take. A connection that is silent for less is not given up. */
   readonly timeoutMs: number;
   /** Called with each change, beginning with the first that is known; not when the client is closed. Must not throw. */
   readonly onUp: (up: boolean) => void;
-  /** The connection's own troubles, each failed attempt among them, and each `CacheNotice`. Must not throw. */
+  /** Called with each error of the connection, failed attempts included, and each `CacheNotice`. Must not throw. */
   readonly onError: (error: Error) => void;
 }
 
-/** Told of a command that the cache can do without, and of what it loses. */
+/** Called with a command that Redis refuses and that the cache can do without; `effect` says what is lost. */
 export type OnMissing = (command: string, effect: string, error: Error) => void;
 
 /** One Redis server, or the master that sentinels have under a name. */
@@ -43,7 +43,7 @@ const failoverRetryMs = 250;
 // Longer than the client gives a connection to end of itself.
 const closeTimeoutMs = 1_000;
 
-/** A client that is not connected yet. `onRefused` is told of each error that Redis answers with. */
+/** A client that is not connected yet. `onRefused` is called with each error reply. */
 export function createRedis(
   target: RedisTarget,
   { timeoutMs, onError }: Pick<RedisConnectionOptions, 'timeoutMs' | 'onError'>,
@@ -105,7 +105,7 @@ export function doWithoutInfo(redis: Redis, onMissing: OnMissing): void {
   });
 }
 
-/** Tells `onError` once of each command that is missing. */
+/** Calls `onError` once for each command that is missing. */
 export function missingOnce(onError: (error: Error) => void): OnMissing {
   const told = new Set<string>();
   return (command, effect, error) => {
@@ -116,20 +116,20 @@ export function missingOnce(onError: (error: Error) => void): OnMissing {
   };
 }
 
-/** A refused handshake carries its arguments: the password. */
+/** Removes the command from the error: that of a refused handshake has the password in it. */
 export function withoutCommand(error: Error): Error {
   Reflect.deleteProperty(error, 'command');
   return error;
 }
 
-/** What tells of its state as the clients of the library do. */
+/** The states and events of the library's clients. */
 interface ObservedClient {
   readonly status: string;
   on(event: 'ready' | 'close', listener: () => void): unknown;
 }
 
-/** Tells `onUp` of each change; resolves when the client is ready, or after a second without that. */
-export async function firstKnown(client: ObservedClient, onUp: (up: boolean) => void): Promise<void> {
+/** Calls `onUp` with each change; resolves when the client is ready, or after a second. */
+export async function reportAvailability(client: ObservedClient, onUp: (up: boolean) => void): Promise<void> {
   const { promise: settled, resolve } = Promise.withResolvers<void>();
   let up: boolean | undefined;
   const become = (now: boolean) => {
@@ -142,7 +142,7 @@ export async function firstKnown(client: ObservedClient, onUp: (up: boolean) => 
     resolve();
   });
   client.on('close', () => {
-    // That we closed it is no outage.
+    // A client that we closed is no outage.
     if (client.status !== 'end') become(false);
   });
   const timer = setTimeout(resolve, readyWithinMs);
@@ -154,7 +154,7 @@ export async function firstKnown(client: ObservedClient, onUp: (up: boolean) => 
 /** Resolves when the client has ended, or after a second. */
 export async function closeClient(client: Redis | Cluster): Promise<void> {
   if (client.status === 'end') return;
-  // Between two attempts nothing is open, and no event would come.
+  // Between two attempts no socket is open, so no event comes.
   const open = client.status !== 'reconnecting' && client.status !== 'wait';
   const { promise: ended, resolve } = Promise.withResolvers<void>();
   if (open) client.once('end', resolve);
@@ -186,13 +186,13 @@ export function clientOptions(
   };
 }
 
-/** Doubles up to two seconds; the lower half is chance, so that many replicas do not return as one. */
+/** Milliseconds: doubles up to two seconds. Half of it is random, so that replicas do not reconnect all at once. */
 export function retryDelay(attempt: number): number {
   const longest = Math.min(lastRetryMs, firstRetryMs * 2 ** (attempt - 1));
   return longest / 2 + (Math.random() * longest) / 2;
 }
 
-/** The same up to a quarter of a second: a master that is gone has a successor soon. */
+/** The same up to a quarter of a second: a new master is elected soon. */
 function failoverRetryDelay(attempt: number): number {
   return Math.min(retryDelay(attempt), failoverRetryMs / 2 + (Math.random() * failoverRetryMs) / 2);
 }

@@ -47,7 +47,7 @@ export function directConnector(credentials: RedisCredentials, onError: OnError)
 }
 
 /**
- * A connector to the master that the sentinels name. `onMissing` is told when
+ * A connector to the master that the sentinels name. `onMissing` is called when
  * a sentinel refuses a command that the cache can do without.
  */
 export function sentinelConnector(
@@ -89,7 +89,7 @@ export function sentinelConnector(
       try {
         return await super.connect(emit);
       } catch (error) {
-        // The news of a failover ends an attempt by design.
+        // A sentinel that reports a failover ends the attempt by design.
         if (this.connecting) onError(error as Error);
         return closedSocket();
       }

@@ -1,8 +1,8 @@
 /** The user, the password and the TLS files of a Redis URL. The files are read when the cache opens and at each connect. */
 import { readFile } from 'node:fs/promises';
 import { CacheNotice, CacheUrlError } from '../errors.js';
-import { within } from '../within.js';
 import type { RedisIdentity } from './url.js';
+import { within } from './within.js';
 
 /** PEM texts for TLS; what is absent is the machine's default. */
 export interface TlsMaterial {
@@ -37,7 +37,7 @@ export class RedisCredentials {
     return credentials;
   }
 
-  /** Reads the files again. When one cannot be read, keeps all that was read before and tells `onError`. */
+  /** Reads the files again. When one cannot be read, keeps all that was read before and calls `onError`. */
   async readAgain(onError: (error: Error) => void): Promise<void> {
     try {
       await within(readWithinMs, this.#read());

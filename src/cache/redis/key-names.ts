@@ -1,13 +1,13 @@
-/** The names of the keys that are read from a Redis, as a registry has them. */
+/** The names of the keys in Redis, as a registry writes them. */
 
-/** What the keys of all memberships begin with. */
+/** The prefix of all membership keys. */
 export const membershipsPrefix = 'repository::';
-/** What the keys of all metadata begin with. */
+/** The prefix of all metadata keys. */
 export const metaPrefix = 'blobs::';
 
 const membershipsSuffix = '::blobs';
 
-/** What a key holds: the memberships of a repository, the metadata of a digest, or nothing of ours. */
+/** What a key holds: the memberships of a repository, the metadata of a digest, or `undefined` for any other key. */
 export type NamedKey = { readonly repository: string } | { readonly digest: string } | undefined;
 
 export function readKeyName(key: string): NamedKey {

@@ -3,25 +3,25 @@
  * failover can move a name to another server while the old one stays up, as a
  * replica that refuses writes. Then a second client connects, which resolves
  * the name again. It takes the place of the first once it leads to a server
- * that takes writes; until then the first goes on answering.
+ * that takes writes; until then the first answers.
  */
 import { EventEmitter } from 'node:events';
 import type { Redis } from 'ioredis';
 import { CacheNotice } from '../errors.js';
-import { within } from '../within.js';
 import { isWrongType, type RedisCommands } from './commands.js';
 import {
   closeClient,
   createRedis,
-  firstKnown,
   missingOnce,
   type OnMissing,
   type RedisConnectionOptions,
   type RedisTarget,
   refusedCommand,
   refusedKey,
+  reportAvailability,
   withoutCommand,
 } from './connection.js';
+import { within } from './within.js';
 
 const attemptWithinMs = 2_000;
 const firstDelayMs = 1_000;
@@ -66,7 +66,7 @@ export class MasterConnection extends EventEmitter<{ ready: []; close: [] }> imp
     const connection = new MasterConnection(target, options);
     // Each failed attempt is an error event as well.
     connection.#current.connect().catch(() => undefined);
-    await firstKnown(connection, options.onUp);
+    await reportAvailability(connection, options.onUp);
     return connection;
   }
 
@@ -183,7 +183,7 @@ export class MasterConnection extends EventEmitter<{ ready: []; close: [] }> imp
     else candidate.disconnect();
   }
 
-  /** Whether another server takes a write, or the same one after it asked who we are. Rejects when none does. */
+  /** Whether the candidate is to replace the current client. Rejects when it leads to no server that takes writes. */
   async #isBetter(candidate: Redis, sign: Error): Promise<boolean> {
     await candidate.connect();
     // It changes nothing, and only a master takes it.

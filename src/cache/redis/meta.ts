@@ -1,26 +1,26 @@
 /**
  * What a hash `blobs::<digest>` says of its blob. We keep `path` and `length`
  * in it, as distribution v2.0 did; a registry since v2.1 keeps `digest`,
- * `size` and `mediatype` beside them. Anyone may have written it: everything
- * is read strictly.
+ * `size` and `mediatype` beside them. Anybody may have written it, so it is
+ * parsed strictly.
  */
 import { parseDigest } from '../../reference/digest.js';
 import { blobPath } from '../../reference/layout.js';
 import { isUsable, type LayerMeta } from '../layer-meta.js';
 
-/** The fields to ask for, in the order in which `readMeta` takes their values. */
+/** The fields that `readMeta` takes, in its order. */
 export const readFields = ['path', 'length', 'digest', 'size'] as const;
 
-/** Our fields: all that an eviction may take away. */
+/** Our fields: an eviction deletes only these. */
 export const ownFields = ['path', 'length'] as const;
 
-/** Our fields and the registry's: what a removal forgets. */
+/** Our fields and the registry's: a removal deletes them all. */
 export const allFields = ['path', 'length', 'digest', 'size', 'mediatype'] as const;
 
 /**
- * Our fields where they are usable, else what the registry's say, so that a
- * registry that fills this Redis has warmed us too; else our fields as they
- * are, for the caller to judge.
+ * Our fields if they are usable, else the registry's, so that a registry that
+ * fills this Redis warms this cache too; else our fields as they are. The
+ * caller checks whether they are usable.
  */
 export function readMeta(digest: string, values: readonly (string | null)[]): LayerMeta | undefined {
   const [path, lengthText, named, sizeText] = values;
@@ -29,7 +29,7 @@ export function readMeta(digest: string, values: readonly (string | null)[]): La
   const parsed = parseDigest(digest);
   if (parsed === undefined) return own;
   if (own !== undefined && isUsable(parsed, own)) return own;
-  // A descriptor that names another digest tells the size of other content.
+  // A descriptor with another digest gives the size of other content.
   if (typeof named === 'string' && named !== digest) return own;
   const size = parseLength(sizeText);
   return size === undefined ? own : { path: blobPath(parsed), length: size };

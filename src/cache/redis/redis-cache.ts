@@ -5,10 +5,9 @@
  *   HASH blobs::<digest>                      path, length (ours); digest, size, mediatype (the registry's)
  *   HASH repository::<name>::blobs::<digest>  the registry's; only ever deleted
  *
- * No command names two keys and none depends on another's key, so that the
- * same code works on Cluster. Commands of one tick leave together: one round
- * trip. What waits for an answer here waits as long as the client lets it:
- * deadlines are the guard's.
+ * Each command names one key, so the same code works on a cluster. Commands of
+ * one tick are sent together and cost one round trip. `GuardedCache` sets the
+ * deadlines.
  */
 import type { Cluster, Redis } from 'ioredis';
 import {
@@ -78,7 +77,7 @@ export class RedisCache implements LayerInfoCache {
     assertNonEmpty('path', meta.path);
     const writes = await Promise.allSettled([this.#addMember(members, digest), this.#writeMeta(hash, meta)]);
     const failures = writes.flatMap((write) => (write.status === 'rejected' ? [write.reason] : []));
-    // That the cache failed says more than that a key is out of use.
+    // An outage says more than a key of the wrong type.
     const worst = failures.find((failure) => !(failure instanceof CacheKeyError)) ?? failures[0];
     if (worst !== undefined) throw worst;
   }
@@ -193,7 +192,7 @@ function wrongTypeOrFailure(error: unknown): typeof wrongType {
   return isWrongType(error) ? wrongType : failure(error);
 }
 
-/** Throws what the client threw as the contract's error. */
+/** Throws the client's error as a `CacheError`. */
 function failure(error: unknown): never {
   if (error instanceof CacheError) throw error;
   if (isWrongType(error)) throw new CacheKeyError('a key in Redis has the wrong type', { cause: error });

@@ -5,9 +5,9 @@
  *   redis+sentinel://[user:password@]host[:port],host[:port]/master
  *   redis+cluster://[user:password@]host[:port],host[:port]
  *   rediss…                              the same over TLS
- *     ?ca=/path&cert=/path&key=/path     PEM files: whom we trust, who we are
+ *     ?ca=/path&cert=/path&key=/path     PEM files: trusted authorities; our certificate and its key
  *     ?password-file=/path               instead of a password in the URL
- *   and with Sentinel, where the user above is the Redis servers':
+ *   With Sentinel the user above is for the Redis servers, and for the sentinels there are:
  *     ?sentinel-user=user&sentinel-password=password, or &sentinel-password-file=/path
  *
  * An IPv6 address is written in brackets.
@@ -19,22 +19,22 @@ export interface RedisHost {
   readonly port: number;
 }
 
-/** Files of TLS, as the URL names them; what is not named is the machine's. */
+/** The TLS files that the URL names. Without `ca` the authorities of the machine are trusted. */
 export interface TlsFiles {
   readonly ca: string | undefined;
   readonly cert: string | undefined;
   readonly key: string | undefined;
 }
 
-/** Whom we say to be. */
+/** A user and a password. */
 export interface RedisAccount {
   readonly username: string | undefined;
   readonly password: string | undefined;
-  /** The file that the password is in, if that is not given itself. */
+  /** The file with the password, if the URL does not have it. */
   readonly passwordFile: string | undefined;
 }
 
-/** Who we are, and whether and how we speak TLS. */
+/** The account and the TLS files, `undefined` without TLS. */
 export interface RedisIdentity extends RedisAccount {
   readonly tls: TlsFiles | undefined;
 }
@@ -45,7 +45,7 @@ export type RedisPlace =
       readonly kind: 'sentinel';
       readonly sentinels: readonly RedisHost[];
       readonly master: string;
-      /** Whom we say to be to the sentinels. */
+      /** The account at the sentinels. */
       readonly account: RedisAccount;
     }
   | { readonly kind: 'cluster'; readonly nodes: readonly RedisHost[] };
@@ -53,7 +53,7 @@ export type RedisPlace =
 export interface RedisUrl {
   readonly place: RedisPlace;
   readonly identity: RedisIdentity;
-  /** The parameters that do not say who we are. */
+  /** The parameters other than those of account and TLS. */
   readonly parameters: URLSearchParams;
 }
 
@@ -61,11 +61,11 @@ const redisPort = 6379;
 const sentinelPort = 26_379;
 const tlsNames = ['ca', 'cert', 'key'] as const;
 
-// Without a slash, a question mark or an @ that belongs to somebody's password: those are percent-encoded.
+// A slash, a question mark or an @ in a password is percent-encoded.
 const shape =
   /^rediss?(?:\+(?<kind>sentinel|cluster))?:(?:\/\/)?(?:(?<user>[^:@/?#]*)(?::(?<password>[^@/?#]*))?@)?(?<hosts>[^@/?#]*)(?<path>\/(?!\/)[^?#]*)?(?:\?(?<query>[^#]*))?$/;
 
-/** Whether the text is meant to name a Redis. */
+/** Whether the text has a Redis scheme. */
 export function isRedisUrl(text: string): boolean {
   return /^rediss?(\+(sentinel|cluster))?:/.test(text);
 }
@@ -92,7 +92,7 @@ export function parseRedisUrl(text: string): RedisUrl {
     const master = /^\/(?<name>[\w.-]+)$/.exec(path)?.groups?.['name'];
     if (master === undefined)
       throw new CacheUrlError(
-        'the path of a redis+sentinel URL is the name of the master, as its sentinels have it',
+        'the path of a redis+sentinel URL is the name of the master, as its sentinels know it',
       );
     const asked = account(
       parameter(parameters, 'sentinel-user'),
@@ -115,7 +115,7 @@ export function parseRedisUrl(text: string): RedisUrl {
   return { place: { kind: 'single', ...first, db: Number(db) }, identity, parameters };
 }
 
-/** For people: without who we are there. */
+/** For people: without user and password. */
 export function describeRedis({ place, identity }: Pick<RedisUrl, 'place' | 'identity'>): string {
   const kind = place.kind === 'single' ? '' : `+${place.kind}`;
   const { username, password, passwordFile } = identity;
@@ -163,7 +163,7 @@ function account(
   return { username, password, passwordFile };
 }
 
-/** Takes that one out of the parameters. */
+/** Removes the parameter from `parameters` and returns its value. */
 function parameter(parameters: URLSearchParams, name: string): string | undefined {
   const [value, ...more] = parameters.getAll(name);
   parameters.delete(name);
@@ -171,11 +171,11 @@ function parameter(parameters: URLSearchParams, name: string): string | undefine
   return value;
 }
 
-/** Takes what is TLS' out of the parameters. */
+/** Removes the TLS parameters from `parameters` and returns them. */
 function tlsFiles(secure: boolean, parameters: URLSearchParams): TlsFiles | undefined {
   const [ca, cert, key] = tlsNames.map((name) => parameter(parameters, name));
   if ((cert === undefined) !== (key === undefined))
-    throw new CacheUrlError('cert and key are who we are, together');
+    throw new CacheUrlError('cert and key are given together');
   if (secure) return { ca, cert, key };
   if (ca !== undefined || cert !== undefined) throw new CacheUrlError('ca, cert and key are for rediss');
   return undefined;

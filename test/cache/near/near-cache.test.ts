@@ -3,8 +3,8 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { CacheError, type LayerInfoCache } from '../../../src/cache/layer-info-cache.js';
-import type { InvalidationListener } from '../../../src/cache/near/invalidation-listener.js';
 import { NearCache } from '../../../src/cache/near/near-cache.js';
+import type { InvalidationListener } from '../../../src/cache/near/tracking-connection.js';
 import { digestOf } from '../../../src/reference/digest.js';
 import { blobPath } from '../../../src/reference/layout.js';
 import { layerInfoCacheSuite } from '../../contract/layer-info-cache.js';
@@ -29,7 +29,7 @@ function near(max = 100, ttlMs = 60_000, under: LayerInfoCache = inner): NearCac
 /** One that is in use. */
 function trusted(max?: number, ttlMs?: number): NearCache {
   const cache = near(max, ttlMs);
-  channel.heard(performance.now());
+  channel.confirmed(performance.now());
   return cache;
 }
 
@@ -154,7 +154,7 @@ describe('what is held', () => {
     const cache = trusted(100, 60_000);
     const passes = (ms: number) => {
       vi.advanceTimersByTime(ms);
-      channel.heard(performance.now());
+      channel.confirmed(performance.now());
     };
     await cache.lookup('repo', a);
     passes(59_000);
@@ -252,11 +252,11 @@ describe('what takes it away', () => {
   });
 
   it('is the loss of the channel, which puts it out of use too', async () => {
-    channel.lost();
+    channel.disconnected();
     expect(await held()).toEqual([]);
     await cache.contains('repo', a);
     expect(await held()).toEqual([]);
-    channel.heard(performance.now());
+    channel.confirmed(performance.now());
     expect(await held()).toEqual([]);
     await cache.contains('repo', a);
     expect(await held()).toEqual(['repo/a']);
@@ -264,7 +264,7 @@ describe('what takes it away', () => {
 
   it('is its end', async () => {
     await cache.close();
-    channel.heard(performance.now());
+    channel.confirmed(performance.now());
     expect(await held()).toEqual([]);
     expect(closed).toEqual(['channel']);
   });
@@ -322,14 +322,14 @@ describe('a channel that falls silent', () => {
     expect(await askAll()).toBe(4);
     const asked = performance.now();
     vi.advanceTimersByTime(100);
-    channel.heard(asked);
+    channel.confirmed(asked);
     expect(await askAll()).toBe(1);
     vi.advanceTimersByTime(400);
     expect(await askAll()).toBe(0);
     vi.advanceTimersByTime(1);
     expect(await askAll()).toBe(4);
     // It was late, but nothing that it told was lost.
-    channel.heard(performance.now());
+    channel.confirmed(performance.now());
     expect(await askAll()).toBe(0);
   });
 });
@@ -347,8 +347,8 @@ describe('news that comes between a read and its reply', () => {
     [
       'that the channel was lost, and is back',
       () => {
-        channel.lost();
-        channel.heard(performance.now());
+        channel.disconnected();
+        channel.confirmed(performance.now());
       },
     ],
     ['an eviction of ours', (cache) => cache.evict('repo', [a])],
@@ -500,7 +500,7 @@ describe('reads that wait for one key', () => {
     setFlagsFromString('--expose-gc');
     const gc: () => void = runInNewContext('gc');
     const cache = trusted(1);
-    channel.heard(Number.POSITIVE_INFINITY);
+    channel.confirmed(Number.POSITIVE_INFINITY);
     const pass = async (round: string) => {
       for (let index = 0; index < 20_000; index++) {
         inner.down = index % 2 === 0;

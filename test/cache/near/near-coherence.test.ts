@@ -8,8 +8,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { CachedLayer, LayerInfoCache } from '../../../src/cache/layer-info-cache.js';
 import type { LayerMeta } from '../../../src/cache/layer-meta.js';
-import type { InvalidationListener } from '../../../src/cache/near/invalidation-listener.js';
 import { NearCache } from '../../../src/cache/near/near-cache.js';
+import type { InvalidationListener } from '../../../src/cache/near/tracking-connection.js';
 import { digestOf } from '../../../src/reference/digest.js';
 import { blobPath } from '../../../src/reference/layout.js';
 
@@ -158,7 +158,7 @@ async function run(steps: readonly (typeof step extends fc.Arbitrary<infer S> ? 
     if (key !== undefined) channel?.invalidated(key);
     return key !== undefined;
   };
-  channel?.heard(1e9);
+  channel?.confirmed(1e9);
   const underWay: Promise<unknown>[] = [];
   for (const told of steps) {
     switch (told.act) {
@@ -198,8 +198,8 @@ async function run(steps: readonly (typeof step extends fc.Arbitrary<infer S> ? 
       case 'lose':
         // What it had not told yet is never told.
         redis.news.length = 0;
-        channel?.lost();
-        channel?.heard(1e9);
+        channel?.disconnected();
+        channel?.confirmed(1e9);
     }
     await settled();
   }

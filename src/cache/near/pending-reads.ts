@@ -1,10 +1,9 @@
 /**
- * The reads that wait for their replies, by key. Who asks for the same joins
- * one of them; and what a reply says may be kept only if its read is still the
- * one of its key when it comes: an invalidation since then has spoilt it, so
- * that nobody joins it any more and nothing of it is kept.
+ * The reads that wait for their replies, by key. A second caller of a key joins
+ * its read. An invalidation removes the read: nobody joins it any more, and its
+ * reply is not cached.
  */
-export class ReadsUnderWay<Read> {
+export class PendingReads<Read> {
   readonly #scopes = new Map<string, Map<string, Read>>();
 
   /** The read to join. */
@@ -12,30 +11,30 @@ export class ReadsUnderWay<Read> {
     return this.#scopes.get(scope)?.get(key);
   }
 
-  /** Takes the place of an earlier one. */
+  /** Replaces an earlier read of the key. */
   begin(scope: string, key: string, read: Read): void {
     const reads = this.#scopes.get(scope);
     if (reads === undefined) this.#scopes.set(scope, new Map([[key, read]]));
     else reads.set(key, read);
   }
 
-  /** To be called once per read that began. Whether what it says may be kept. */
+  /** Called once for each read that began. Whether its reply may be cached. */
   end(scope: string, key: string, read: Read): boolean {
     if (this.find(scope, key) !== read) return false;
-    this.spoil(scope, key);
+    this.invalidate(scope, key);
     return true;
   }
 
-  spoil(scope: string, key: string): void {
+  invalidate(scope: string, key: string): void {
     const reads = this.#scopes.get(scope);
     if (reads?.delete(key) && reads.size === 0) this.#scopes.delete(scope);
   }
 
-  spoilScope(scope: string): void {
+  invalidateScope(scope: string): void {
     this.#scopes.delete(scope);
   }
 
-  spoilAll(): void {
+  invalidateAll(): void {
     this.#scopes.clear();
   }
 }

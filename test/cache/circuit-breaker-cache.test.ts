@@ -1,22 +1,25 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { BreakingCache } from '../../src/cache/breaking-cache.js';
+import { CircuitBreakerCache } from '../../src/cache/circuit-breaker-cache.js';
 import { CacheError, CacheKeyError } from '../../src/cache/layer-info-cache.js';
 import { MemoryCache } from '../../src/cache/memory-cache.js';
 import { layerInfoCacheSuite } from '../contract/layer-info-cache.js';
 import { GatedCache } from '../parts/gated-cache.js';
 
-layerInfoCacheSuite('breaking memory', async () => new BreakingCache(new MemoryCache()));
+layerInfoCacheSuite(
+  'memory behind a circuit breaker',
+  async () => new CircuitBreakerCache(new MemoryCache()),
+);
 
-describe('BreakingCache', () => {
+describe('CircuitBreakerCache', () => {
   const repository = 'library/app';
   const digest = 'sha256:abc';
   let inner: GatedCache;
-  let cache: BreakingCache;
+  let cache: CircuitBreakerCache;
 
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ['Date'] });
     inner = new GatedCache();
-    cache = new BreakingCache(inner);
+    cache = new CircuitBreakerCache(inner);
   });
   afterEach(() => {
     vi.useRealTimers();
