@@ -1,4 +1,4 @@
-/** The process: what it is asked to do, how it ends. */
+/** The program: carries out the command line and sets the exit code. */
 import { readFileSync } from 'node:fs';
 import { parseCommandLine } from './cli/command-line.js';
 import { type Config, ConfigError } from './cli/options.js';
@@ -25,16 +25,16 @@ export async function main(args: readonly string[]): Promise<void> {
 
 async function serve(config: Config, version: string): Promise<void> {
   if (config.workers > 1) {
-    const { servePrimary } = await import('./workers/primary.js');
-    return servePrimary(config, version);
+    const { serveSupervised } = await import('./workers/supervisor.js');
+    return serveSupervised(config, version);
   }
-  // Only here: a health probe runs every few seconds and needs none of it.
-  const [{ startServer }, { StartError }, { beginLife }] = await Promise.all([
+  // Loaded only here: a health probe runs every few seconds and needs none of it.
+  const [{ startServer }, { StartError }, { openProcessLog }] = await Promise.all([
     import('./server/server.js'),
-    import('./server/doors.js'),
-    import('./server/process-life.js'),
+    import('./server/listening.js'),
+    import('./server/process-log.js'),
   ]);
-  const { log, dropped, end } = await beginLife(config['log-level'], process.stdout.isTTY === true);
+  const { log, dropped, end } = await openProcessLog(config['log-level'], process.stdout.isTTY === true);
 
   const starting = startServer(config, { log, version, droppedLines: dropped });
   let signals = 0;

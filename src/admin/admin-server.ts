@@ -1,4 +1,4 @@
-/** The HTTP side door for operators: metrics, liveness, readiness, the original's numbers. */
+/** The admin HTTP server: metrics, liveness, readiness, the original's expvar numbers. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { DebugVars } from '../telemetry/domain-observer.js';

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import type { Access, Grant } from './access.js';
+import type { Access, Principal } from './principal.js';
 
 /** A certificate's name, as the policy writes it: `DNS:frontend.example`, `URI:spiffe://…`, `IP:10.0.0.1`. */
 export type SubjectName = string;
@@ -22,7 +22,7 @@ const policy = z.strictObject({
     .max(10_000),
 });
 
-/** Which client, by its certificate's names, may do what. */
+/** The scopes of each client, by its certificate's names. */
 export class AccessPolicy {
   readonly #clients = new Map<SubjectName, Access[]>();
 
@@ -37,13 +37,13 @@ export class AccessPolicy {
     }
   }
 
-  /** What a certificate with these names may do: all that any of them may. */
-  grantOf(names: readonly SubjectName[]): Grant {
+  /** The principal of a certificate with these names: the scopes of all of them. */
+  grantOf(names: readonly SubjectName[]): Principal {
     return new PatternAccess(names.flatMap((name) => this.#clients.get(normalized(name)) ?? []));
   }
 }
 
-class PatternAccess implements Grant {
+class PatternAccess implements Principal {
   readonly #list: readonly Access[];
 
   constructor(list: readonly Access[]) {
@@ -65,7 +65,7 @@ function matches(pattern: string, name: string): boolean {
   return pattern.endsWith('/*') ? name.startsWith(pattern.slice(0, -1)) : name === pattern;
 }
 
-/** Names of hosts are the same in any case. */
+/** Host names are case-insensitive. */
 function normalized(name: SubjectName): SubjectName {
   return name.startsWith('DNS:') ? name.toLowerCase() : name;
 }

@@ -1,20 +1,20 @@
 import type { ArrivedCall } from '../rpc/calls-in-flight.js';
-import type { Grant } from './access.js';
+import type { Principal } from './principal.js';
 
-/** Says what the caller of a call may do. */
+/** Authenticates the caller of a call. */
 export interface Authenticator {
   /**
-   * Throws, or rejects with, an `AccessError` for a caller who is not known. A
-   * promise only for one who was not seen before: what is known costs no wait.
+   * Throws, or rejects with, an `AccessError` for an unknown caller. Returns a
+   * promise only for a caller who was not seen before.
    */
-  identify(call: ArrivedCall): Grant | Promise<Grant>;
+  identify(call: ArrivedCall): Principal | Promise<Principal>;
 }
 
-/** Lets everybody do everything: whoever reaches the port was let in before. */
-export class AnyCaller implements Authenticator {
-  readonly #everything: Grant = { allows: () => true };
+/** `--auth none`: every caller may do everything. */
+export class NoAuthentication implements Authenticator {
+  readonly #everything: Principal = { allows: () => true };
 
-  identify(): Grant {
+  identify(): Principal {
     return this.#everything;
   }
 }

@@ -1,33 +1,33 @@
 import type { PeerCertificate } from 'node:tls';
 import type { ArrivedCall } from '../rpc/calls-in-flight.js';
-import { type Grant, TokenInvalidError } from './access.js';
 import type { AccessPolicy, SubjectName } from './access-policy.js';
 import type { Authenticator } from './authenticator.js';
+import { type Principal, TokenInvalidError } from './principal.js';
 
-/** Identifies callers by the certificate of their connection, which TLS has verified. */
+/** Authenticates callers by the certificate of their connection, which TLS has verified. */
 export class CertificateAuthenticator implements Authenticator {
   #policy: AccessPolicy;
-  #known = new WeakMap<PeerCertificate, Grant>();
+  #known = new WeakMap<PeerCertificate, Principal>();
 
   constructor(policy: AccessPolicy) {
     this.#policy = policy;
   }
 
-  /** Another policy counts from now on, also for connections that stand. */
+  /** Replaces the policy, for open connections too. */
   renew(policy: AccessPolicy): void {
     this.#policy = policy;
     this.#known = new WeakMap();
   }
 
-  identify(call: ArrivedCall): Grant {
+  identify(call: ArrivedCall): Principal {
     const certificate = call.getAuthContext().sslPeerCertificate;
     if (certificate === undefined) throw new TokenInvalidError('a client certificate is needed');
-    let grant = this.#known.get(certificate);
-    if (grant === undefined) {
-      grant = this.#policy.grantOf(subjectNames(certificate.subjectaltname ?? ''));
-      this.#known.set(certificate, grant);
+    let principal = this.#known.get(certificate);
+    if (principal === undefined) {
+      principal = this.#policy.grantOf(subjectNames(certificate.subjectaltname ?? ''));
+      this.#known.set(certificate, principal);
     }
-    return grant;
+    return principal;
   }
 }
 
@@ -35,7 +35,7 @@ export class CertificateAuthenticator implements Authenticator {
 const entry =
   /(DNS|URI|IP Address|email):(?:("(?:[^"\\]|\\.)*")|([^",\s]*))(?:, |$)|([A-Za-z ]+):(?:"(?:[^"\\]|\\.)*"|[^",]*)(?:, |$)/y;
 
-/** A certificate's names; none, if one of them is written as nobody writes it. */
+/** A certificate's names; none, if one of them is malformed. */
 export function subjectNames(subjectAltName: string): SubjectName[] {
   const names: SubjectName[] = [];
   entry.lastIndex = 0;

@@ -2,7 +2,7 @@ import { type KeyObject, X509Certificate } from 'node:crypto';
 
 /**
  * Certificates between a root and the signer's own. One: how many there may be
- * below an authority (its path length) is not looked at, and where there are
+ * below an authority (its path length) is not checked, and where there are
  * never two, one that may issue no further authority issues none.
  */
 const maxIntermediates = 1;

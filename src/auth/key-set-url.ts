@@ -1,11 +1,11 @@
 import type { JWK } from 'jose';
-import { KeysUnavailableError } from './access.js';
 import { type KeysById, keysOfSet } from './key-set.js';
+import { KeysUnavailableError } from './principal.js';
 
 export interface KeySetUrlSettings {
-  /** Milliseconds that the set may take to come. */
+  /** Milliseconds for one request of the set. */
   readonly timeoutMs: number;
-  /** Milliseconds after which it is asked for again. */
+  /** Milliseconds between two regular requests. */
   readonly maxAgeMs: number;
   /** Milliseconds between two attempts, however many tokens name a key that is not known. */
   readonly coolDownMs: number;
@@ -21,13 +21,13 @@ export const defaultKeySetUrlSettings: KeySetUrlSettings = {
 };
 
 export interface KeySetUrlListener {
-  /** The keys are others than before. */
+  /** The keys have changed. */
   changed(): void;
-  /** They could not be had; those that were are kept. The message tells no part of the address. */
+  /** The request failed; the previous keys are kept. The message reveals no part of the URL. */
   failed(error: unknown): void;
 }
 
-/** A JWKS behind a URL: asked for at the start, every ten minutes, and when a token names a key that is not there. */
+/** A JWKS at a URL: requested at the start, every ten minutes, and when a token names an unknown key. */
 export class KeySetUrl {
   readonly #url: string;
   readonly #listener: KeySetUrlListener;
@@ -46,7 +46,7 @@ export class KeySetUrl {
     this.#settings = settings;
   }
 
-  /** Asks for the set. Never rejects. */
+  /** Requests the set. Never rejects. */
   refresh(): Promise<void> {
     this.#refreshing ??= this.#refresh().finally(() => {
       this.#refreshing = undefined;
@@ -96,7 +96,7 @@ export class KeySetUrl {
   async #read(): Promise<string> {
     const { timeoutMs, maxBytes } = this.#settings;
     const response = await fetch(this.#url, {
-      // Another address would be somebody else's word.
+      // A redirect could lead to somebody else's keys.
       redirect: 'error',
       headers: { accept: 'application/jwk-set+json, application/json' },
       signal: AbortSignal.any([this.#closed.signal, AbortSignal.timeout(timeoutMs)]),

@@ -51,7 +51,7 @@ export function keysOfCertificates(certificates: readonly X509Certificate[]): Ke
   return keys;
 }
 
-/** `undefined` for a key that is none of ours to use: a shared secret, an unknown kind. */
+/** `undefined` for a key that we do not use: a shared secret, an unknown kind. */
 function publicKey(jwk: object): KeyObject | undefined {
   try {
     return createPublicKey({ key: jwk, format: 'jwk' });

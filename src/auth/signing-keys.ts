@@ -5,7 +5,7 @@ import { type KeysById, keysOfCertificates, keysOfSet } from './key-set.js';
 import type { KeySetUrl } from './key-set-url.js';
 import { certificatesOf } from './pem-certificates.js';
 
-/** The files that keys are read from; `undefined` for those that there are not. */
+/** The files that keys are read from; `undefined` for a file that no option names. */
 export interface KeyFiles {
   /** PEM: authorities of the certificates in a token's `x5c`; their own keys count too. */
   readonly rootCertBundle: Buffer | undefined;

@@ -1,8 +1,8 @@
 import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import type { ArrivedCall } from '../rpc/calls-in-flight.js';
-import { type Grant, ListedAccess, TokenInvalidError } from './access.js';
 import type { Authenticator } from './authenticator.js';
+import { type Principal, ScopedPrincipal, TokenInvalidError } from './principal.js';
 import type { TokenVerifier } from './token-verifier.js';
 
 /** Tokens that were verified and are remembered, by number and by the characters that they had. */
@@ -16,20 +16,20 @@ export class TokenAuthenticator implements Authenticator {
   readonly #verifier: Pick<TokenVerifier, 'verify'>;
   // By their hash: whoever gets to see the process's memory finds no tokens in it.
   readonly #known = new LRUCache<string, Known>({ max: maxTokens, maxSize: maxCharacters });
-  readonly #underWay = new Map<string, Promise<Grant>>();
+  readonly #underWay = new Map<string, Promise<Principal>>();
 
   constructor(verifier: Pick<TokenVerifier, 'verify'>) {
     this.#verifier = verifier;
   }
 
-  identify(call: ArrivedCall): Grant | Promise<Grant> {
+  identify(call: ArrivedCall): Principal | Promise<Principal> {
     const header = call.metadata.get('authorization')[0];
     if (header === undefined) throw new TokenInvalidError('a bearer token is needed');
     const [, token] = bearer.exec(String(header)) ?? [];
     if (token === undefined) throw new TokenInvalidError('the authorization is no bearer token');
     const key = hash('sha256', token, 'base64');
     const known = this.#known.get(key);
-    if (known !== undefined && Date.now() < known.until) return known.grant;
+    if (known !== undefined && Date.now() < known.until) return known.principal;
     return this.#underWay.get(key) ?? this.#verify(key, token);
   }
 
@@ -39,16 +39,16 @@ export class TokenAuthenticator implements Authenticator {
     this.#underWay.clear();
   }
 
-  #verify(key: string, token: string): Promise<Grant> {
+  #verify(key: string, token: string): Promise<Principal> {
     const verifying = this.#verifier
       .verify(token)
       .then(({ access, until }) => {
-        const grant = new ListedAccess(access);
+        const principal = new ScopedPrincipal(access);
         // Else the keys have changed meanwhile, and it may have been verified with one that is gone.
         if (this.#underWay.get(key) === verifying) {
-          this.#known.set(key, { grant, until }, { size: token.length });
+          this.#known.set(key, { principal, until }, { size: token.length });
         }
-        return grant;
+        return principal;
       })
       .finally(() => {
         if (this.#underWay.get(key) === verifying) this.#underWay.delete(key);
@@ -59,6 +59,6 @@ export class TokenAuthenticator implements Authenticator {
 }
 
 interface Known {
-  readonly grant: Grant;
+  readonly principal: Principal;
   readonly until: number;
 }

@@ -1,6 +1,6 @@
 import type { JWSAlgorithm, JWTVerifyOptions } from 'jose';
 import { z } from 'zod';
-import { type Access, AccessError, TokenInvalidError } from './access.js';
+import { type Access, AccessError, TokenInvalidError } from './principal.js';
 import type { SigningKeys } from './signing-keys.js';
 
 /** Who issues the tokens, and for whom. */

@@ -2,7 +2,8 @@
  * The command line: `serve` (also when no command is named) and `health`.
  * Parsing starts nothing; it says what is to be done.
  */
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
+import { options } from './option-schema.js';
 import type { Address } from './option-values.js';
 import {
   type Config,
@@ -10,7 +11,6 @@ import {
   environmentName,
   type OptionName,
   optionNames,
-  options,
   resolveConfig,
   resolveOption,
 } from './options.js';
@@ -74,11 +74,9 @@ export function parseCommandLine(
 }
 
 function declare(command: Command, name: OptionName): void {
-  const { placeholder, default: fallback, help } = options[name];
-  command.option(
-    `--${name} <${placeholder}>`,
-    `${help} (${fallback && `default: ${fallback}, `}env: ${environmentName(name)})`,
-  );
+  const { group, placeholder, default: fallback, help } = options[name];
+  const text = `${help} (${fallback && `default: ${fallback}, `}env: ${environmentName(name)})`;
+  command.addOption(new Option(`--${name} <${placeholder}>`, text).helpGroup(`${group}:`));
 }
 
 // commander hands values over by camel-cased name.

@@ -1,7 +1,7 @@
 /** The `health` command: asks a running server whether it is ready. */
 import { type Address, formatAddress } from './option-values.js';
 
-/** Milliseconds; a probe that takes longer has its answer. */
+/** Milliseconds; a probe that takes longer has failed. */
 const patience = 3000;
 
 export interface HealthReport {
@@ -24,7 +24,7 @@ export async function askHealth(admin: Address): Promise<HealthReport> {
   }
 }
 
-// Who listens on all interfaces is asked on the loopback one.
+// A server that listens on all interfaces is asked on the loopback one.
 function reachable({ host, port }: Address): Address {
   if (host === '0.0.0.0') return { host: '127.0.0.1', port };
   if (host === '::') return { host: '::1', port };

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { type Config, ConfigError, type OptionName } from './options.js';
 import { FileUnreadableError, WatchedFiles } from './watched-files.js';
 
-/** The files of options, which are used together. */
+/** Files that options name and that are used together. */
 export class OptionFiles {
   readonly #names: readonly OptionName[];
   readonly #files: WatchedFiles;
@@ -27,7 +27,7 @@ export class OptionFiles {
     }
   }
 
-  /** Those that name a file, as they are written. */
+  /** The options that name a file, as they are written. */
   get options(): readonly string[] {
     return this.#names.map((name) => `--${name}`);
   }
@@ -37,7 +37,7 @@ export class OptionFiles {
     return this.#files.contents[this.#names.indexOf(name)];
   }
 
-  /** Has the files used anew when they have changed; until that succeeds the old ones stay in use. */
+  /** Calls `renew` when the files have changed; until that succeeds the old contents stay in use. */
   follow(renew: () => void): void {
     const { options } = this;
     this.#files.watch({

@@ -126,7 +126,7 @@ export function size(min: number, max: number): z.ZodType<number, string> {
   return quantity({ B: 1, KiB: kib, MiB: mib }, min, max, `must be a size such as 256KiB, ${range}`);
 }
 
-/** How many at once. */
+/** A number of things at once. */
 export function count(max: number): z.ZodType<number, string> {
   return parsed(
     (text) => (/^[1-9]\d{0,8}$/.test(text) && Number(text) <= max ? Number(text) : undefined),

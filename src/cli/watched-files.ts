@@ -4,25 +4,25 @@ import { open } from 'node:fs/promises';
 /** Bytes; certificates, keys, key sets and policies are far smaller. */
 const maxFileSize = 1 << 20;
 
-/** Milliseconds that the start waits for them. Later looks keep nobody waiting, and the next begins after the last. */
+/** Milliseconds that the start waits for the first read. Later reads delay nobody and never overlap. */
 const firstReadTimeoutMs = 10_000;
 
-/** Milliseconds from one look to the next. */
+/** Milliseconds between two reads. */
 const defaultIntervalMs = 1000;
 
-/** What a look at the files tells. */
+/** Receives changes and failures of the files. */
 export interface WatchedFilesListener {
   /** The files have other contents, in the order of their paths. What it throws is a failure. */
   changed(contents: readonly Buffer[]): void;
-  /** They cannot be read, or not be used; told once for each thing that is wrong. */
+  /** They cannot be read or used; called once for each cause. */
   failed(error: unknown): void;
 }
 
 /**
- * Small files that belong together and are used anew when their contents have
- * changed. They are read again rather than watched: what an orchestrator mounts
- * changes by a renamed link far from the file, which no watch sees. Contents
- * count once two looks agree, so that a pair is not taken half renewed.
+ * Small files that belong together and are used again when their contents have
+ * changed. They are polled rather than watched: an orchestrator changes a mount
+ * by a renamed link far from the file, which no watch sees. New contents count
+ * once two reads agree, so that a half renewed pair is never used.
  */
 export class WatchedFiles {
   readonly #paths: readonly string[];
@@ -104,7 +104,7 @@ export class FileUnreadableError extends Error {
   }
 }
 
-/** One after the other: in a dead file system they hold one thread. */
+/** In sequence: on a dead file system they block one thread. */
 async function readAll(paths: readonly string[]): Promise<Buffer[]> {
   const contents: Buffer[] = [];
   for (const path of paths) contents.push(await read(path));
@@ -113,7 +113,7 @@ async function readAll(paths: readonly string[]): Promise<Buffer[]> {
 
 async function read(path: string): Promise<Buffer> {
   try {
-    // A pipe that nobody writes to would hold a thread for good.
+    // Without O_NONBLOCK a pipe that nobody writes to would block a thread for ever.
     const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const stat = await file.stat();

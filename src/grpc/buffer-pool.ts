@@ -4,14 +4,14 @@ import { headroom } from './chunk-frame.js';
 export const smallestBuffer = 64 << 10;
 const largestBuffer = 2 << 20;
 
-/** Milliseconds from one look for what was not needed to the next. */
+/** Milliseconds between two releases of buffers that were not needed. */
 const trimInterval = 5_000;
 
 /**
  * Buffers for streams, in sizes of 64 KiB, doubling to 2 MiB: a fresh one per
- * chunk is what costs most of a stream's time. What lies here unused is
- * bounded, and what was not needed for a while goes back to the system; what
- * is out is one per stream.
+ * chunk is what costs most of a stream's time. Idle buffers are
+ * bounded, and those that were not needed for a while are released. A stream
+ * holds one buffer.
  *
  * The buffers are resizable ones, shrunk to nothing when they go: those have
  * pages of their own, which return at that moment. Freed plain buffers stayed
@@ -29,7 +29,7 @@ export class BufferPool {
     this.#maxIdleBytes = maxIdleBytes;
   }
 
-  /** Bytes that lie here unused. */
+  /** Bytes of idle buffers. */
   get idleBytes(): number {
     return this.#idleBytes;
   }
@@ -45,7 +45,7 @@ export class BufferPool {
     return buffer;
   }
 
-  /** Gives a buffer back. Only one that nobody may still write to or read from. */
+  /** Returns a buffer. Nobody may read from it or write to it any more. */
   give(buffer: Buffer): void {
     const { length } = buffer;
     if (this.#idleBytes + length > this.#maxIdleBytes) {
@@ -59,7 +59,7 @@ export class BufferPool {
     this.#timer ??= setInterval(this.#trim, trimInterval).unref();
   }
 
-  /** Lets go of what lay here all the time since the last look. */
+  /** Releases the buffers that were idle all the time since the last call. */
   readonly #trim = (): void => {
     for (const [length, idle] of this.#sizes) {
       for (const buffer of idle.buffers.splice(0, idle.fewest)) {
@@ -74,7 +74,7 @@ export class BufferPool {
   };
 }
 
-/** The idle buffers of one size, and how few they were since the last look. */
+/** The idle buffers of one size, and the least number of them since the last release. */
 interface Size {
   readonly buffers: Buffer[];
   fewest: number;
@@ -84,7 +84,7 @@ function allocate(length: number): Buffer {
   return Buffer.from(new ArrayBuffer(length, { maxByteLength: length }), 0, length);
 }
 
-/** The buffer has no bytes any more. */
+/** Shrinks the buffer to nothing, which returns its pages. */
 function release({ buffer }: Buffer): void {
   if (buffer instanceof ArrayBuffer) buffer.resize(0);
 }

@@ -11,7 +11,7 @@ const unitMs: Readonly<Record<string, number>> = {
   n: 1e-6,
 };
 
-/** Whether the header is absent, or as gRPC writes it. */
+/** Whether the header is absent or well-formed. */
 export function hasTimeoutOfGrammar(headers: IncomingHttpHeaders): boolean {
   const text = headers['grpc-timeout'];
   return text === undefined || (typeof text === 'string' && timeoutGrammar.test(text));

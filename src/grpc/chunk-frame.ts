@@ -12,7 +12,7 @@ export const headroom = 256;
 /** gRPC's own: a flag (0, not compressed) and the message's length, big-endian. */
 export const framePrefix = 5;
 
-/** What is served, as the client is told before the first byte. */
+/** What the first message of a Fetch says about the layer. */
 export interface Header {
   /** ASCII. */
   readonly digest: string;
@@ -32,7 +32,7 @@ const offsetTag = 3 << 3;
 const sourceTag = 4 << 3;
 const redirectUrlTag = (5 << 3) | 2;
 
-/** Frames the `length` bytes behind the headroom of `buffer` as a chunk; says where the frame begins. */
+/** Frames the `length` bytes behind the headroom of `buffer` as a chunk; returns where the frame begins. */
 export function frameChunk(buffer: Uint8Array, length: number): number {
   const tagAt = headroom - 1 - varintLength(length);
   buffer[tagAt] = chunkTag;
@@ -40,7 +40,7 @@ export function frameChunk(buffer: Uint8Array, length: number): number {
   return putPrefix(buffer, tagAt, headroom + length);
 }
 
-/** Frames the header so that it ends before `end`, where a chunk's frame may begin; says where it begins. */
+/** Frames the header so that it ends before `end`, where a chunk's frame may begin; returns where it begins. */
 export function frameHeader(buffer: Uint8Array, end: number, header: Header): number {
   const { digest, length, offset, source, redirectUrl = '' } = header;
   const inner =
@@ -62,7 +62,7 @@ export function frameHeader(buffer: Uint8Array, end: number, header: Header): nu
   return putPrefix(buffer, start, end);
 }
 
-/** Writes gRPC's prefix in front of the message from `start` to `end`; says where it begins. */
+/** Writes gRPC's prefix in front of the message from `start` to `end`; returns where it begins. */
 function putPrefix(buffer: Uint8Array, start: number, end: number): number {
   const length = end - start;
   buffer[start - 5] = 0;

@@ -1,25 +1,25 @@
 /**
- * Where a Fetch's frames go. Into the call's HTTP/2 stream, which takes them
- * without a copy (measured: 2.7 GB/s against 0.4), or, where that stream is
- * not to be had, through grpc-js as messages; the bytes on the wire are the
+ * Where a Fetch's frames go: into the call's HTTP/2 stream, which takes them
+ * without a copy (measured: 2.7 GB/s against 0.4), or, where that stream cannot
+ * be reached, through grpc-js as messages. The bytes on the wire are the same.
  * same.
  */
 import type { ServerHttp2Stream } from 'node:http2';
 import type { ServerWritableStream } from '@grpc/grpc-js';
 import { framePrefix } from './chunk-frame.js';
-import type { LentBuffers } from './lent-buffers.js';
+import type { RetainedBuffers } from './retained-buffers.js';
 
 /**
- * The transport is done with the frames. `isFree` says that it has taken them
- * whole and that they may be written over.
+ * The transport has finished with the frames. `isFree`: it has taken all of
+ * them, and their buffer may be reused.
  */
 export type OnTaken = (error: Error | undefined, isFree: boolean) => void;
 
 export interface FrameSink {
   /**
-   * Sends complete gRPC frames, a view of `buffer`. One write at a time; says
-   * whether the buffer is free at once. After the call's end it may be that
-   * nobody is told of the end of the write.
+   * Sends complete gRPC frames, a view of `buffer`. One write at a time; returns
+   * whether the buffer is free at once. After the call has ended, `onTaken` may
+   * never be called.
    */
   write(frames: Buffer, buffer: Buffer): boolean;
   /** All frames have been written: ends the call in OK once they are taken. */
@@ -31,14 +31,14 @@ export class StreamSink implements FrameSink {
   readonly #stream: ServerHttp2Stream;
   readonly #session;
   readonly #end: () => void;
-  readonly #lent: LentBuffers;
+  readonly #lent: RetainedBuffers;
   readonly #onTaken: OnTaken;
   #buffer: Buffer | undefined;
   /** Every byte has left the stream for the connection. */
   #drained = false;
 
   /** `end` ends the stream, with the trailers of a call that went well. */
-  constructor(stream: ServerHttp2Stream, end: () => void, lent: LentBuffers, onTaken: OnTaken) {
+  constructor(stream: ServerHttp2Stream, end: () => void, lent: RetainedBuffers, onTaken: OnTaken) {
     this.#stream = stream;
     this.#session = stream.session;
     this.#end = end;
@@ -48,7 +48,7 @@ export class StreamSink implements FrameSink {
 
   write(frames: Buffer, buffer: Buffer): boolean {
     const stream = this.#stream;
-    // As grpc-js does: the end of the call is told by its own events.
+    // As in grpc-js: the call's own events report its end.
     if (stream.closed || stream.destroyed) return true;
     this.#buffer = buffer;
     stream.write(frames, this.#taken);
@@ -95,7 +95,7 @@ export class MessageSink implements FrameSink {
     for (let at = 0; at < frames.length; ) {
       const end = at + framePrefix + frames.readUInt32BE(at + 1);
       const message = frames.subarray(at + framePrefix, end);
-      // grpc-js copies a message when its turn comes: the first one's comes at once.
+      // grpc-js copies a message when it sends it, and the first one at once.
       const kept = at === 0 ? message : Buffer.from(message);
       this.#grpcCall.write(kept, end < frames.length ? ignore : this.#taken);
       at = end;

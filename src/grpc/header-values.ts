@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http2';
 
-/** A call's metadata, text values only, without a copy of what nobody asks for. */
+/** A call's metadata, text values only; a value is copied when it is read. */
 export class HeaderValues {
   readonly #headers: IncomingHttpHeaders;
 

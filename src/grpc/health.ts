@@ -18,7 +18,7 @@ export class Health {
   readonly #watches = new Set<HealthWatch>();
   #status = ServingStatus.NOT_SERVING;
 
-  /** Not serving until told. */
+  /** Not serving until `setServing(true)`. */
   constructor(service: string) {
     this.#services = ['', service];
   }
@@ -40,7 +40,7 @@ export class Health {
         const statuses = this.#services.map((service) => [service, { status: this.#status }] as const);
         callback(null, { statuses: Object.fromEntries(statuses) });
       },
-      // A name that is not ours never comes to be, so its watcher is told once.
+      // A name that is not ours never exists, so its watcher gets one answer.
       watch: (call) => {
         this.#watches.add(call);
         call.once('cancelled', () => this.#watches.delete(call));
@@ -50,7 +50,7 @@ export class Health {
     server.addService(HealthService, handlers);
   }
 
-  /** Ends the watches under way: what they watch will not be back. */
+  /** Ends all watches: the server does not come back. */
   endWatches(): void {
     for (const call of this.#watches) {
       call.emit('error', { code: status.UNAVAILABLE, details: 'the server is stopping' });

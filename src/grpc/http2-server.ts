@@ -1,24 +1,24 @@
 /**
- * The other place that reaches behind grpc-js: the HTTP/2 servers that it keeps
- * to itself, so that streams of ours can be answered without the objects that
- * it makes for each call, and their options. Everything is looked for, nothing
- * is assumed: where it is not found, grpc-js answers as ever.
+ * The other file that reaches behind grpc-js: its private HTTP/2 servers and
+ * their options, so that our streams are answered without the objects that it
+ * makes for each call. Every private part is feature-detected: where one is
+ * missing, grpc-js answers as usual.
  */
 import { EventEmitter } from 'node:events';
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 
-/** Has grpc-js answer the stream; what was read of it must have been put back. */
+/** Lets grpc-js answer the stream; bytes that were read must have been put back. */
 export type StreamHandler = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => void;
 
-/** Takes a new stream, or says `false`; one that it has taken it may still hand back. */
-export type StreamTaker = (
+/** Answers a new stream and returns `true`, or returns `false`; it may still pass a stream on later. */
+export type StreamInterceptor = (
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   handBack: StreamHandler,
 ) => boolean;
 
 /**
- * How many streams a client may give up (RST_STREAM) on one connection before
+ * How many streams a client may reset (RST_STREAM) on one connection before
  * the connection is ended: so many at once, and so many a second.
  */
 export interface ResetLimits {
@@ -26,7 +26,7 @@ export interface ResetLimits {
   readonly streamResetRate: number;
 }
 
-/** Sets the limits for connections of servers that are made from now on. Says whether it could. */
+/** Sets the limits for connections of servers that are made from now on. Returns whether it could. */
 export function limitResets(grpcServer: object, limits: ResetLimits): boolean {
   const options: unknown = Reflect.get(grpcServer, 'commonServerOptions');
   if (typeof options !== 'object' || options === null) return false;
@@ -34,8 +34,8 @@ export function limitResets(grpcServer: object, limits: ResetLimits): boolean {
   return true;
 }
 
-/** From now on each stream of the server's connections is offered to `take` first. Says whether it could. */
-export function takeStreams(grpcServer: object, take: StreamTaker): boolean {
+/** Offers each new stream of the server's connections to `take` first. Returns whether it could. */
+export function interceptStreams(grpcServer: object, take: StreamInterceptor): boolean {
   const servers: unknown = Reflect.get(grpcServer, 'http2Servers');
   const [http2Server, ...others] = servers instanceof Map ? servers.keys() : [];
   if (!(http2Server instanceof EventEmitter) || others.length > 0) return false;

@@ -1,16 +1,16 @@
 /**
- * One of two places that reach behind grpc-js: its server calls keep the HTTP/2
- * stream to themselves, and only that stream can be reset with a code of ours,
- * or take frames without a copy. Everything is looked for, nothing is assumed:
- * where it is not found, the caller takes the public path.
+ * One of two files that reach behind grpc-js: its server calls hide the HTTP/2
+ * stream, and only that stream can be reset with a code of ours or take frames
+ * without a copy. Every private part is feature-detected: where one is missing,
+ * the caller takes the public path.
  */
 import type { ServerHttp2Stream } from 'node:http2';
 import { Metadata, type ServerWritableStream } from '@grpc/grpc-js';
 
-// A call lies within as many interceptors as the server has; we have none.
+// A call is wrapped by each interceptor of the server; we have none.
 const deepestNesting = 8;
 
-/** Resets the call's stream with the code. Says whether it could. */
+/** Resets the call's stream with the code. Returns whether it could. */
 export function resetStreamOf(grpcCall: object, code: number): boolean {
   const stream = http2StreamOf(grpcCall);
   if (stream === undefined) return false;
@@ -19,7 +19,7 @@ export function resetStreamOf(grpcCall: object, code: number): boolean {
 }
 
 /**
- * Sends the response's headers and gives the stream for complete gRPC frames,
+ * Sends the response's headers and returns the stream for complete gRPC frames,
  * to be written before the call is ended; `undefined` when messages must go
  * the public way, as on a call that has ended.
  */
@@ -30,7 +30,7 @@ export function respondedStreamOf(
   if (stream === undefined || typeof stream.write !== 'function' || stream.headersSent) return undefined;
   grpcCall.sendMetadata(new Metadata());
   if (!stream.headersSent || stream.closed || stream.destroyed) return undefined;
-  // Were messages to be compressed one day, that would be grpc-js's to do.
+  // Compressed messages are left to grpc-js.
   const encoding = stream.sentHeaders?.['grpc-encoding'] ?? 'identity';
   return encoding === 'identity' ? stream : undefined;
 }

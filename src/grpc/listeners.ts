@@ -1,7 +1,7 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import { ListenError, listenAt } from './listen.js';
 
-/** What bounds the connections, together with what the operating system allows. */
+/** Limits on connections, beside those of the operating system. */
 export interface ConnectionLimits {
   /** At once, over all addresses. */
   readonly maxConnections: number;
@@ -17,9 +17,9 @@ const prefaceLength = 24 + 9;
 const stopped = 'the server has been stopped';
 
 /**
- * The sockets below the gRPC server. It could listen by itself, but then
- * nothing of its public side ends a connection that has been told to go and
- * does not, and a port in use is reported past us.
+ * The sockets below the gRPC server. grpc-js could listen by itself, but its
+ * public side cannot end a connection that ignores GOAWAY, and does not report a
+ * port in use to us.
  */
 export class Listeners {
   readonly #accept: (socket: Socket) => void;
@@ -28,7 +28,7 @@ export class Listeners {
   readonly #sockets = new Set<Socket>();
   #closed = false;
 
-  /** @param accept what takes over each connection */
+  /** @param accept takes over each connection */
   constructor(accept: (socket: Socket) => void, limits: ConnectionLimits) {
     this.#accept = accept;
     this.#limits = limits;
@@ -43,14 +43,14 @@ export class Listeners {
       server.close();
       throw new ListenError(address, stopped);
     }
-    // A connection that could not be accepted is no reason to go down.
+    // A connection that could not be accepted does not end the server.
     server.on('error', (error) => process.emitWarning(error));
-    // Not before it listens: a server that is closed while it looks up its host never says so.
+    // Only once it listens: a server that is closed during its host look-up never emits 'close'.
     this.#servers.add(server);
     return port;
   }
 
-  /** Takes no more connections; those that stand are left alone. */
+  /** Accepts no more connections; open ones are left alone. */
   close(): void {
     this.#closed = true;
     for (const server of this.#servers) server.close();
@@ -62,14 +62,14 @@ export class Listeners {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** Resolves when the connections that stand now have ended. */
+  /** Resolves when the connections that are open now have ended. */
   async emptied(): Promise<void> {
-    // Of an error on the way its owner hears; the end comes all the same.
+    // The owner of the socket handles an error; 'close' follows in any case.
     const closed = (socket: Socket) => new Promise((resolve) => socket.once('close', resolve));
     await Promise.all([...this.#sockets].map(closed));
   }
 
-  /** Passes a connection on, unless there are too many. */
+  /** Accepts a connection, unless there are too many. */
   take(socket: Socket): void {
     if (this.#closed) {
       socket.destroy();
@@ -90,7 +90,7 @@ export class Listeners {
     this.#accept(socket);
   }
 
-  /** Ends a connection that has not said by now that it speaks HTTP/2; what says that and then nothing is pinged. */
+  /** Ends a connection without an HTTP/2 preface; one that is silent after its preface gets keepalive pings. */
   #expectPreface(socket: Socket): void {
     if (socket.bytesRead >= prefaceLength) return;
     this.#limits.onRefused('preface');

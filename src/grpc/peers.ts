@@ -7,7 +7,7 @@ export interface Peer {
   readonly sslPeerCertificate?: PeerCertificate | undefined;
 }
 
-/** Who is at the other end of a connection: as grpc-js says it of each call, made once. */
+/** The peer of each connection, as grpc-js reports it for each call, computed once. */
 export class Peers {
   readonly #known = new WeakMap<Http2Session, Peer>();
 

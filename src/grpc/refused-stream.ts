@@ -1,7 +1,7 @@
 import type { OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { overloaded } from '../rpc/status.js';
 
-/** All of the answer, in the headers. */
+/** The whole answer, in its headers. */
 const refusal: OutgoingHttpHeaders = {
   ':status': 200,
   'content-type': 'application/grpc+proto',
@@ -10,11 +10,11 @@ const refusal: OutgoingHttpHeaders = {
   ...overloaded.metadata.toHttp2Headers(),
 };
 
-/** Answers the stream with OVERLOADED, whatever of its request is still to come. */
+/** Answers the stream with OVERLOADED without waiting for its request. */
 export function refuseStream(stream: ServerHttp2Stream): void {
   stream.on('error', ignore);
   stream.respond(refusal, { endStream: true });
 }
 
-/** The client has gone; nothing was done for it. */
+/** The client has gone, and no work was done for it. */
 function ignore(): void {}

@@ -1,7 +1,7 @@
 /**
  * Rule 17: finds the streams on which no write completes. One timer looks at
  * all of them, a few times per timeout and only while there are any, so a
- * stall is told between one timeout and a quarter more.
+ * stall is reported after one timeout to one and a quarter.
  */
 export class StallWatch {
   readonly timeoutMs: number;
@@ -12,7 +12,7 @@ export class StallWatch {
     this.timeoutMs = timeoutMs;
   }
 
-  /** Watches a stream until it stalls or is let go; `onStall` is called at most once. */
+  /** Watches a stream until it stalls or `unwatch` is called; `onStall` is called at most once. */
   watch(onStall: () => void): WatchedStream {
     const stream = new WatchedStream(onStall);
     this.#streams.add(stream);
@@ -29,7 +29,7 @@ export class StallWatch {
   }
 
   readonly #look = (): void => {
-    // Not when the last one goes: between two calls there is often none.
+    // Not when the last stream ends: between two calls there is often none.
     if (this.#streams.size === 0) {
       clearInterval(this.#timer);
       this.#timer = undefined;
@@ -47,7 +47,7 @@ export class StallWatch {
 /** A stream under watch. */
 export class WatchedStream {
   readonly onStall: () => void;
-  /** When the write under way began, on the monotonic clock; `Infinity` while there is none. */
+  /** When the pending write began, on the monotonic clock; `Infinity` while there is none. */
   since = Number.POSITIVE_INFINITY;
 
   constructor(onStall: () => void) {
@@ -64,7 +64,7 @@ export class WatchedStream {
     this.since = Number.POSITIVE_INFINITY;
   }
 
-  /** Whether a write is under way. */
+  /** Whether a write is pending. */
   get writing(): boolean {
     return this.since !== Number.POSITIVE_INFINITY;
   }

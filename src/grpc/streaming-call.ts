@@ -5,22 +5,22 @@ import type { ArrivedCall } from '../rpc/calls-in-flight.js';
 import type { RpcStatus } from '../rpc/status.js';
 import { type FrameSink, MessageSink, type OnTaken, StreamSink } from './frame-sink.js';
 import { resetStreamOf, respondedStreamOf } from './http2-stream.js';
-import type { LentBuffers } from './lent-buffers.js';
+import type { RetainedBuffers } from './retained-buffers.js';
 
-/** What Fetch needs of its call, whoever has read the request. */
+/** The call of a Fetch, whichever transport has read its request. */
 export interface StreamingCall extends ArrivedCall {
   readonly request: unknown;
   /** Sends the response's headers; the messages follow through the sink. Once. */
-  openSink(lent: LentBuffers, onTaken: OnTaken): FrameSink;
-  /** Ends the call with the status, behind whatever was written. Without effect on one that has ended. */
+  openSink(lent: RetainedBuffers, onTaken: OnTaken): FrameSink;
+  /** Ends the call with the status, after all that was written. No effect on a call that has ended. */
   fail(status: Pick<RpcStatus, 'code' | 'details'> & Partial<RpcStatus>): void;
-  /** Resets the stream at once, whatever the client has not taken of it. Says whether it could. */
+  /** Resets the stream at once; data that the client has not taken is dropped. Returns whether it could. */
   reset(code: number): boolean;
 }
 
 /** Clients read it as RESOURCE_EXHAUSTED. */
 export const stallingCode = constants.NGHTTP2_ENHANCE_YOUR_CALM;
-/** Clients read it as UNAVAILABLE; the end of a connection in mid-stream they read as they like. */
+/** Clients read it as UNAVAILABLE; for a connection that ends in mid-stream each client has a status of its own. */
 export const cuttingCode = constants.NGHTTP2_REFUSED_STREAM;
 
 /** A call of grpc-js. */
@@ -51,7 +51,7 @@ export class LibraryCall implements StreamingCall {
     this.#grpcCall.once(event, listener);
   }
 
-  openSink(lent: LentBuffers, onTaken: OnTaken): FrameSink {
+  openSink(lent: RetainedBuffers, onTaken: OnTaken): FrameSink {
     const stream = respondedStreamOf(this.#grpcCall);
     return stream === undefined
       ? new MessageSink(this.#grpcCall, onTaken)

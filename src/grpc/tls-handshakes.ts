@@ -2,8 +2,8 @@ import type { Socket } from 'node:net';
 import { createSecureContext, createServer, type Server, type TLSSocket } from 'node:tls';
 import { certificatesOf } from '../auth/pem-certificates.js';
 
-/** Who the server says it is, and whose clients it takes; PEM. */
-export interface TlsIdentity {
+/** The server's certificate and key, and the authorities of its clients; PEM. */
+export interface TlsKeyPair {
   /** The certificate, followed by what leads from it to a root that clients know. */
   readonly cert: Buffer;
   readonly key: Buffer;
@@ -14,7 +14,7 @@ export interface TlsIdentity {
 export interface HandshakeLimits {
   /** Milliseconds that a handshake may take. */
   readonly timeoutMs: number;
-  /** Handshakes at once; beyond them the one that began first is given up. */
+  /** Handshakes at once; beyond, the oldest is cut off. */
   readonly maxPending: number;
 }
 
@@ -31,22 +31,22 @@ const ciphers = [
 
 /**
  * The handshakes of a server's connections. The gRPC server never sees a
- * socket before it speaks TLS 1.2 or newer and HTTP/2: strangers that are slow,
- * silent or many cost it nothing but a socket each, for a bounded time.
+ * socket before it speaks TLS 1.2 or newer and HTTP/2: unknown clients that are
+ * slow, silent or many cost it one socket each, for a bounded time.
  */
 export class TlsHandshakes {
   readonly #accept: (socket: TLSSocket) => void;
   readonly #limits: HandshakeLimits;
   readonly #server: Server;
-  /** Sockets by their addresses, which is all that a finished handshake has in common with them. */
+  /** Sockets by their addresses, the only public link between a finished handshake and its socket. */
   readonly #pending = new Map<string, Socket>();
 
   /**
-   * Throws a `TlsIdentityError` when the identity is no pair of a certificate
-   * and its key.
-   * @param accept what takes over each connection
+   * Throws a `TlsKeyPairError` when the key does not belong to the certificate.
+   *
+   * @param accept takes over each connection
    */
-  constructor(identity: TlsIdentity, accept: (socket: TLSSocket) => void, limits = defaultHandshakeLimits) {
+  constructor(identity: TlsKeyPair, accept: (socket: TLSSocket) => void, limits = defaultHandshakeLimits) {
     this.#accept = accept;
     this.#limits = limits;
     this.#server = createServer({
@@ -57,18 +57,18 @@ export class TlsHandshakes {
       rejectUnauthorized: true,
     });
     this.#server.on('secureConnection', this.#onSecure);
-    // What a stranger did wrong is his to know. Of a handshake that took too long the socket is still open.
+    // A client's mistake is not logged. After a handshake timeout the socket is still open.
     this.#server.on('tlsClientError', (_error, socket) => socket.destroy());
   }
 
-  /** How many have not come to an end. */
+  /** Handshakes in progress. */
   get pending(): number {
     return this.#pending.size;
   }
 
   begin(socket: Socket): void {
     const name = nameOf(socket);
-    // A Unix socket has no name: its peers are let in by the file's mode, and its connections are bounded.
+    // A Unix socket has no name; its file's mode admits its peers, and its connections are bounded.
     if (name !== undefined) {
       if (this.#pending.size >= this.#limits.maxPending) {
         const [first] = this.#pending.values();
@@ -83,11 +83,11 @@ export class TlsHandshakes {
   }
 
   /**
-   * From now on connections begin with this identity; those that stand stay.
+   * Uses this key pair for new connections; open ones stay.
    * Throws as the constructor does; then nothing has changed. Whether clients
    * need a certificate does not change.
    */
-  renew(identity: TlsIdentity): void {
+  renew(identity: TlsKeyPair): void {
     this.#server.setSecureContext(checked(identity));
   }
 
@@ -104,7 +104,7 @@ export class TlsHandshakes {
   }
 }
 
-function checked(identity: TlsIdentity) {
+function checked(identity: TlsKeyPair) {
   const { cert, key, clientCa } = identity;
   const context = {
     cert,
@@ -114,23 +114,23 @@ function checked(identity: TlsIdentity) {
     ...(clientCa && { ca: clientCa }),
   };
   try {
-    // OpenSSL takes a file without any, and then trusts nobody.
+    // OpenSSL accepts a file without any certificate, and then trusts nobody.
     if (clientCa !== undefined) certificatesOf(clientCa);
   } catch (error) {
-    throw new TlsIdentityError('clientCa', error);
+    throw new TlsKeyPairError('clientCa', error);
   }
   try {
     certificatesOf(cert);
-    // A server that is given a bad pair has already half forgotten its good one.
+    // Checked first: setSecureContext with a bad pair leaves the server without its good one.
     createSecureContext(context);
   } catch (error) {
-    throw new TlsIdentityError('pair', error);
+    throw new TlsKeyPairError('pair', error);
   }
   return context;
 }
 
-/** Certificate, key and authorities cannot be used; the message says why, in one line, and quotes nothing. */
-export class TlsIdentityError extends Error {
+/** Certificate, key or authorities cannot be used; the message says why, in one line, and quotes nothing. */
+export class TlsKeyPairError extends Error {
   override readonly name = 'TlsIdentityError';
   /** @param part which of it: the authorities, or certificate and key */
   constructor(
@@ -141,7 +141,7 @@ export class TlsIdentityError extends Error {
   }
 }
 
-// OpenSSL's own words are for those who wrote it.
+// OpenSSL's own messages help no operator.
 function reasonOf(cause: unknown): string {
   if (!(cause instanceof Error)) return 'they cannot be used';
   switch ('code' in cause ? cause.code : undefined) {

@@ -1,7 +1,7 @@
 /**
- * Lets streams write so many bytes in one turn of the event loop and no more:
- * whatever else came in is answered between two writes, not behind those of
- * all streams at once. Who must wait goes first in a later turn, in order.
+ * Limits the bytes that streams write in one turn of the event loop, so that
+ * other calls are answered between two writes, not behind the writes of all
+ * streams. Streams that must wait go first in a later turn, in order.
  */
 export class WriteTurns {
   readonly #budget: number;

@@ -24,9 +24,9 @@ export type EvictionReason =
 export type RevalidationResult = 'present' | 'absent' | 'failed' | 'dropped';
 
 export interface Observer {
-  /** Questions came in: `count` distinct digests. Each is followed by exactly one `resolved`. */
+  /** A call asked about `count` distinct digests. Each is followed by exactly one `resolved`. */
   requested(operation: CountedOperation, count: number): void;
-  /** Questions were answered or given up; `hit` exactly when the answer came from the cache. */
+  /** They were answered, or the call ended without an answer; `hit` exactly when the cache answered. */
   resolved(operation: CountedOperation, result: 'hit' | 'miss', count: number): void;
   /** The cache failed and the answer went on without it. `operation` is the cache contract's. */
   cacheFailed(operation: string, error: CacheError): void;

@@ -1,6 +1,6 @@
 /**
- * What the process takes on at once. Beyond it a call is refused before
- * anything is done for it: late answers to everybody help nobody. Health and
+ * Admission control: limits on concurrent work. Beyond them a call is refused
+ * before any work, since late answers to everybody help nobody. Health and
  * reflection are not counted, so they are never refused.
  */
 
@@ -12,7 +12,7 @@ export interface AdmissionLimits {
   readonly maxStreams: number;
   /** Unary calls at once, by weight. */
   readonly maxInflight: number;
-  /** Bytes held of requests that arrive in more than one piece and are not whole. */
+  /** Bytes of incomplete requests that arrive in more than one piece. */
   readonly maxRequestBytes: number;
 }
 
@@ -21,7 +21,7 @@ const digestsPerWeight = 16;
 
 /** The weight of a FindMissing over so many digests; every other call weighs 1. */
 export function findMissingWeight(digests: number): number {
-  // What has too many is refused for that, and at once.
+  // A request with too many digests is refused for that, at once.
   return 1 + Math.floor(Math.min(digests, maxDigests) / digestsPerWeight);
 }
 
@@ -37,7 +37,7 @@ export class Admission {
     this.#onRefused = onRefused;
   }
 
-  /** Fetches that are taken up now. */
+  /** Fetches in progress. */
   get streams(): number {
     return this.#streams;
   }
@@ -52,7 +52,7 @@ export class Admission {
     return this.#streams >= this.#limits.maxStreams && this.#refuse('streams');
   }
 
-  /** Takes up a unary call, or says `false`. One that weighs more than the limit is taken up alone. */
+  /** Admits a unary call, or returns `false`. One that weighs more than the limit is admitted alone. */
   enterCall(weight: number): boolean {
     const sum = this.#inflight + weight;
     if (sum > this.#limits.maxInflight && this.#inflight > 0) return !this.#refuse('inflight');
@@ -60,24 +60,24 @@ export class Admission {
     return true;
   }
 
-  /** The call has its answer. */
+  /** The call has been answered. */
   leaveCall(weight: number): void {
     this.#inflight -= weight;
   }
 
-  /** Takes up a Fetch, or says `false`. */
+  /** Admits a Fetch, or returns `false`. */
   enterStream(): boolean {
     if (this.refusesStream()) return false;
     this.#streams += 1;
     return true;
   }
 
-  /** The Fetch is over. */
+  /** The Fetch has ended. */
   leaveStream(): void {
     this.#streams -= 1;
   }
 
-  /** Takes up so many bytes of a request, or says `false`. */
+  /** Counts so many bytes of a request, or returns `false`. */
   receive(bytes: number): boolean {
     const sum = this.#requestBytes + bytes;
     if (sum > this.#limits.maxRequestBytes) return !this.#refuse('request_bytes');
@@ -85,7 +85,7 @@ export class Admission {
     return true;
   }
 
-  /** So many bytes that were taken up are held no more. */
+  /** So many counted bytes have been released. */
   release(bytes: number): void {
     this.#requestBytes -= bytes;
   }

@@ -1,7 +1,7 @@
 /**
- * Why a call was given up before its answer: the reasons that its signal is
- * aborted with. None of them is sent as a status by us; the transport tells
- * the client. `code` is what the call's record says.
+ * Why a call was aborted before its answer: the reasons of its signal. We send
+ * none of them as a status; the transport informs the client. `code` is what the
+ * call's record says.
  */
 export abstract class CallAbortedError extends Error {
   /** The status by name that the call is recorded with. */
@@ -35,7 +35,7 @@ export class ClientStalledError extends CallAbortedError {
   }
 }
 
-/** The server was stopped and did not wait any longer. */
+/** The server was stopped, and its drain timeout has passed. */
 export class ServerCutError extends CallAbortedError {
   override readonly name = 'ServerCutError';
   readonly code = 'UNAVAILABLE';

@@ -1,13 +1,13 @@
 import { status } from '@grpc/grpc-js';
-import { AccessError } from '../auth/access.js';
+import { AccessError } from '../auth/principal.js';
 import { LayerError } from '../layer/errors.js';
 import type { RunningCall } from './running-call.js';
 import type { RpcStatus } from './status.js';
 
 /**
- * What the record of a failed call says: the status by name, and the error.
- * Of a call that was given up it is the reason for that, whatever the work
- * made of its aborted signal; a defect stays a defect.
+ * The record of a failed call: the status by name, and the error. For an aborted
+ * call it is the reason of the abort, whatever the work made of its signal; a
+ * defect stays a defect.
  */
 export function recordOf(error: unknown, sent: RpcStatus, call: RunningCall): [code: string, error: unknown] {
   const reason = call.abortReason;

@@ -4,7 +4,7 @@ import { type CallAbortedError, CallDeadlineError } from './call-aborts.js';
 import type { CallObserver } from './call-observer.js';
 import { RunningCall } from './running-call.js';
 
-/** What every kind of grpc-js server call has. */
+/** What every server call has. */
 export interface ArrivedCall {
   readonly metadata: { get(key: string): readonly MetadataValue[] };
   getDeadline(): Deadline;
@@ -25,7 +25,7 @@ export class CallsInFlight {
     this.#observer = observer;
   }
 
-  /** Takes up a call that grpc-js has just handed over. */
+  /** Adds a call that has just arrived. */
   begin(method: string, arrived: ArrivedCall): RunningCall {
     const observed = this.#observer.began(method, (key) => arrived.metadata.get(key).map(String));
     const deadline = Number(arrived.getDeadline());
@@ -33,8 +33,8 @@ export class CallsInFlight {
     this.#calls.add(call);
     // It fires at the end of every call, also of a successful one.
     arrived.once('cancelled', () => call.over());
-    // A request that ends after its deadline is handed over all the same, and
-    // then the event has already been.
+    // grpc-js also passes on a request that ends after its deadline, and then
+    // the event has been emitted already.
     if (deadline <= Date.now()) call.abort(new CallDeadlineError());
     return call;
   }

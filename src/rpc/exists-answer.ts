@@ -7,7 +7,7 @@ const answers = [false, true].flatMap((exists) =>
   }),
 );
 
-/** Exists has so few answers that they are encoded once: the encoder was 2 % of the profile. */
+/** Exists has so few answers that each is encoded once: the encoder was 2 % of the profile. */
 export function encodeExists({ exists, source }: ExistsResponse): Buffer {
   for (const answer of answers) {
     if (answer.exists === exists && answer.source === source) return answer.encoded;

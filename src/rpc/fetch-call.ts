@@ -1,10 +1,10 @@
 import { status } from '@grpc/grpc-js';
 import type { Authenticator } from '../auth/authenticator.js';
 import type { FetchRequest } from '../gen/layercache/v1/layer_cache.js';
+import { BufferBudget } from '../grpc/buffer-budget.js';
 import type { BufferPool } from '../grpc/buffer-pool.js';
-import { BufferShares } from '../grpc/buffer-shares.js';
-import { LentBuffers } from '../grpc/lent-buffers.js';
-import { QuietCollection } from '../grpc/quiet-collection.js';
+import { IdleGarbageCollection } from '../grpc/idle-garbage-collection.js';
+import { RetainedBuffers } from '../grpc/retained-buffers.js';
 import type { StallWatch } from '../grpc/stall-watch.js';
 import { cuttingCode, type StreamingCall } from '../grpc/streaming-call.js';
 import { WriteTurns } from '../grpc/write-turns.js';
@@ -16,16 +16,16 @@ import { FetchStream } from './fetch-stream.js';
 import type { RunningCall } from './running-call.js';
 import { overloaded, statusOf } from './status.js';
 
-/** The most bytes of closed streams that a connection may still have to send. */
+/** Bytes of closed streams that a connection may still have to send. */
 const maxLentBytes = 64 << 20;
 
-/** Bytes that the buffers of all streams may come to: 12 streams have the largest, 256 that stall the smallest. */
+/** Bytes of all streams' buffers: 12 streams have the largest size, 256 stalled ones the smallest. */
 const bufferBudget = 24 << 20;
 
 /** Bytes that all streams may write in one turn of the event loop: half a millisecond or so. */
 const turnBytes = 512 << 10;
 
-/** What Fetch does: it opens a layer and sends it to its end; what it throws becomes the status. */
+/** Opens a layer and sends it to its end; what it throws becomes the status. */
 export type FetchWork = (request: FetchRequest, call: RunningCall, stream: FetchStream) => Promise<void>;
 
 /** What all Fetches share. */
@@ -38,17 +38,17 @@ export interface FetchCallParts {
 }
 
 /**
- * Runs the work as an observed call, over messages that are encoded already,
- * unless too many streams are open.
+ * Runs the work as an observed call whose messages are already encoded, unless
+ * too many streams are open.
  */
 export function fetchCall(
   { calls, admission, authenticator, pool, stallWatch }: FetchCallParts,
   work: FetchWork,
 ): (transport: StreamingCall) => Promise<void> {
-  const shares = new BufferShares(bufferBudget, () => admission.streams);
-  const lent = new LentBuffers(maxLentBytes);
+  const shares = new BufferBudget(bufferBudget, () => admission.streams);
+  const lent = new RetainedBuffers(maxLentBytes);
   const parts = { pool, shares, stallWatch, lent, turns: new WriteTurns(turnBytes) };
-  const leftovers = new QuietCollection();
+  const leftovers = new IdleGarbageCollection();
   return async (transport) => {
     if (!admission.enterStream()) {
       transport.fail(overloaded);
@@ -60,7 +60,7 @@ export function fetchCall(
     transport.once('cancelled', () => stream.over());
     call.armDeadline();
     try {
-      // Without a turn lost where there is nothing to wait for.
+      // No await where there is nothing to wait for: it costs a turn.
       const identifying = call.identified(authenticator.identify(transport));
       if (identifying !== undefined) await identifying;
       await call.observed.run(() => work(transport.request as FetchRequest, call, stream));
@@ -68,7 +68,7 @@ export function fetchCall(
     } catch (error) {
       const sent = statusOf(error);
       if (call.abortReason instanceof ServerCutError) transport.reset(cuttingCode);
-      // The transport has told the client, or is about to; a second status would end its wait for the first.
+      // The transport informs the client; a second status would end its wait for the first.
       if (call.abortReason === undefined) transport.fail(sent);
       call.answer(...recordOf(error, sent, call));
     }

@@ -6,11 +6,11 @@
  * grows with the bytes sent, which keeps what many stalled clients hold small.
  */
 import { status } from '@grpc/grpc-js';
+import type { BufferBudget } from '../grpc/buffer-budget.js';
 import type { BufferPool } from '../grpc/buffer-pool.js';
-import type { BufferShares } from '../grpc/buffer-shares.js';
 import { frameChunk, frameHeader, type Header, headroom } from '../grpc/chunk-frame.js';
 import type { FrameSink } from '../grpc/frame-sink.js';
-import type { LentBuffers } from '../grpc/lent-buffers.js';
+import type { RetainedBuffers } from '../grpc/retained-buffers.js';
 import type { StallWatch, WatchedStream } from '../grpc/stall-watch.js';
 import { type StreamingCall, stallingCode } from '../grpc/streaming-call.js';
 import type { WriteTurns } from '../grpc/write-turns.js';
@@ -28,8 +28,8 @@ const firstBuffer = 64 << 10;
 /** What all streams of a server share. */
 export interface FetchParts {
   readonly pool: BufferPool;
-  readonly shares: BufferShares;
-  readonly lent: LentBuffers;
+  readonly shares: BufferBudget;
+  readonly lent: RetainedBuffers;
   readonly stallWatch: StallWatch;
   readonly turns: WriteTurns;
 }
@@ -38,12 +38,12 @@ export class FetchStream {
   readonly #transport: StreamingCall;
   readonly #call: RunningCall;
   readonly #pool: BufferPool;
-  readonly #shares: BufferShares;
-  readonly #lent: LentBuffers;
+  readonly #shares: BufferBudget;
+  readonly #lent: RetainedBuffers;
   readonly #stallWatch: StallWatch;
   readonly #turns: WriteTurns;
   readonly #watched: WatchedStream;
-  /** The stream's buffer while it is nobody else's: not the reader's, not the transport's. */
+  /** The stream's buffer while neither the reader nor the transport holds it. */
   #buffer: Buffer | undefined;
   #underWay: Buffer | undefined;
   #isOver = false;
@@ -83,7 +83,7 @@ export class FetchStream {
           sink = this.#transport.openSink(this.#lent, this.#onTaken);
         }
         this.#write(sink, into.subarray(start, headroom + count), into);
-        // The trailers leave with the last bytes; the layer is complete, so nothing else can follow.
+        // The layer is complete, so the trailers leave with its last bytes.
         if (sent + count === layer.promised) sink.end();
         await this.#untilTaken();
         this.#call.observed.sent(count);
@@ -118,7 +118,7 @@ export class FetchStream {
     }
   }
 
-  /** Lets go of the stream once nothing is under way on it; the transport's end lets go in any case. */
+  /** Stops watching the stream once no write is pending; the transport's end stops it in any case. */
   settle(): void {
     if (!this.#watched.writing) this.#stallWatch.letGo(this.#watched);
   }
@@ -128,7 +128,7 @@ export class FetchStream {
     this.#stallWatch.letGo(this.#watched);
   }
 
-  /** The buffer to read into next; it is handed over to the reader. */
+  /** The buffer to read into next; the reader owns it from now on. */
   #bufferFor(sent: number, chunkSize: number, promised: number): Buffer {
     const held = this.#buffer;
     this.#buffer = undefined;
@@ -140,7 +140,7 @@ export class FetchStream {
     return this.#pool.take(size * 2);
   }
 
-  /** Reads behind the headroom. While it is read into, the buffer belongs to the reader, for good if that fails. */
+  /** Reads behind the headroom. The reader owns the buffer meanwhile, and for good if the read fails. */
   async #fill(into: Buffer, most: number, layer: LayerReader): Promise<number> {
     if (most === 0) return 0;
     const wanted = Math.min(into.length - headroom, most);
@@ -161,7 +161,7 @@ export class FetchStream {
     this.#buffer = buffer;
   }
 
-  /** Gives the stream's buffer to others, unless it is somebody else's. */
+  /** Returns the stream's buffer to the pool, unless reader or transport holds it. */
   #giveBack(): void {
     if (this.#buffer !== undefined) this.#pool.give(this.#buffer);
     this.#buffer = undefined;
@@ -182,18 +182,18 @@ export class FetchStream {
     this.#underWay = undefined;
     if (this.#isOver) this.#giveBack();
     if (error !== undefined) {
-      // A connection that broke is the client's leaving; of that the stream tells only later.
+      // A broken connection means that the client has left; the stream reports that only later.
       if ('syscall' in error) this.#call.over();
       this.#failure ??= this.#call.abortReason ?? error;
     }
     const taken = this.#taken;
-    // Neither taken nor failed: the stream was closed, and the call's end is about to be told.
+    // Neither taken nor failed: the stream was closed, and the call's end follows.
     if (isFree || error !== undefined) {
       this.#taken = undefined;
       if (this.#failure === undefined) taken?.resolve();
       else taken?.reject(this.#failure);
     }
-    // After the call's end only a write that was still under way kept the watch.
+    // After the call's end only a pending write kept the watch.
     if (this.#call.abortReason !== undefined) this.over();
   };
 
@@ -207,7 +207,7 @@ export class FetchStream {
     const stalled = new ClientStalledError(this.#stallWatch.timeoutMs);
     this.#call.abort(stalled);
     if (this.#transport.reset(stallingCode)) return;
-    // It queues behind the data that the client does not take, but it ends the stream for us.
+    // The status queues behind data that the client does not take, but ends the stream on our side.
     this.#transport.fail({ code: status.RESOURCE_EXHAUSTED, details: stalled.message });
   };
 }

@@ -5,7 +5,7 @@ import { maxDigests } from './request.js';
 
 /** A request as it was read. */
 export interface FindMissingRead extends FindMissingRequest {
-  /** The digests once more, where the reading has shown that they are digests, distinct and not too many. */
+  /** The digests, where reading has already shown that they are valid, distinct and not too many. */
   readonly valid: readonly Digest[] | undefined;
 }
 
@@ -62,7 +62,7 @@ function mayRepeat(message: Buffer, begin: number, count: number): boolean {
       mix = Math.imul(mix ^ message.readInt32LE(word), 0x9e3779b1);
       mix ^= mix >>> 15;
     }
-    // 0 is the empty place.
+    // 0 is an empty slot.
     const mark = mix | 1;
     let place = (mix >>> 1) & mask;
     while (seen[place] !== 0) {
@@ -86,6 +86,6 @@ function plain(text: string): FindMissingRead | undefined {
     digests.push(text.slice(at + tagAndLength, end));
     at = end;
   }
-  // Cut short, even in a length (NaN), is for the decoder to refuse.
+  // The decoder refuses a message that is cut short, even within a length (NaN).
   return at === text.length ? { repository, digests, maxAge: undefined, valid: undefined } : undefined;
 }

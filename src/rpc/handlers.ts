@@ -44,13 +44,13 @@ import type { RunningCall } from './running-call.js';
 import { unaryCall } from './unary-call.js';
 import { wireSource } from './wire-source.js';
 
-/** What the handlers ask about layers. */
+/** The handlers' questions about layers. */
 export type Layers = Pick<
   CachedLayerService,
   'exists' | 'stat' | 'findMissing' | 'fetch' | 'fetchOrRedirect'
 >;
 
-/** What the handlers ask about the cache itself. */
+/** The handlers' questions about the cache itself. */
 export type LayerInfo = Pick<LayerInfoService, 'contains' | 'add' | 'meta' | 'setMeta' | 'remove'>;
 
 export interface HandlerParts {
@@ -61,13 +61,13 @@ export interface HandlerParts {
   readonly admission: Admission;
   readonly pool: BufferPool;
   readonly stallWatch: StallWatch;
-  /** Bytes in a chunk when the client leaves it to us. */
+  /** Bytes in a chunk when the client names no size. */
   readonly chunkSize: number;
 }
 
 type MethodName = keyof typeof LayerCacheServiceService;
 
-/** A handler of grpc-js for each unary RPC, and one of ours for Fetch. */
+/** A grpc-js handler for each unary RPC, and one of ours for Fetch. */
 export type Handlers = Readonly<Record<Exclude<MethodName, 'fetch'>, UntypedHandleCall>> & {
   readonly fetch: (call: StreamingCall) => Promise<void>;
 };
@@ -155,14 +155,14 @@ export function handlers(parts: HandlerParts): Handlers {
   };
 }
 
-/** Metadata is global by digest: only who may do everything may see and set it. */
+/** Metadata is global by digest: only a principal with every scope may read and write it. */
 function requireRegistry(call: RunningCall): void {
   call.require('registry', 'layercache', '*');
 }
 
 /**
- * The layer that a request names, noted for the call's record as far as it has
- * the grammar. Whoever may not do that to the repository goes no further.
+ * The layer that a request names, added to the call's record as far as it has
+ * passed the grammar. Throws for a principal without that scope.
  */
 function named(
   request: { readonly repository: string; readonly digest: string },

@@ -56,7 +56,7 @@ export function parseDigests(texts: readonly string[]): Digest[] {
       `digests: ${texts.length} given, at most ${maxDigests} are allowed`,
     );
   }
-  // Walked by hand: with its checks it is half of what a call of a hundred digests costs the process.
+  // An index loop: this function is half of what a call of a hundred digests costs.
   const digests: Digest[] = [];
   for (let index = 0; index < texts.length; index++) {
     const text = texts[index] ?? '';
@@ -71,7 +71,7 @@ export function parseMaxAge(duration: Duration | undefined): number | undefined 
   if (duration === undefined) return undefined;
   const { seconds, nanos } = duration;
   if (seconds < 0n || nanos < 0) {
-    // A mixed sign is malformed, an equal one negative: neither is an age.
+    // Mixed signs are malformed and equal ones negative: neither is an age.
     throw new InvalidInputError('MAX_AGE_INVALID', 'max_age', 'max_age: negative');
   }
   if (seconds > maxDurationSeconds || nanos > maxNanos) {
@@ -88,14 +88,14 @@ export function parseRange(request: { readonly offset: bigint; readonly limit: b
   return { offset: parseBytes(request.offset, 'offset'), limit: parseBytes(request.limit, 'limit') };
 }
 
-/** The most bytes in one chunk, clamped; 0 is the server's own choice. */
+/** The most bytes in one chunk, clamped; 0 takes the server's default. */
 export function parseChunkSize(chunkSize: number, ownChoice: number): number {
   if (chunkSize < 0) throw new InvalidInputError('RANGE_INVALID', 'chunk_size', 'chunk_size: negative');
   if (chunkSize === 0) return ownChoice;
   return Math.min(Math.max(chunkSize, minChunkSize), maxChunkSize);
 }
 
-/** Metadata that a writer claims; whether it is true is for storage to say. */
+/** Metadata that a writer claims; storage has to confirm it. */
 export function parseMeta(meta: LayerMeta | undefined): { path: string; length: number } {
   if (meta === undefined) throw new InvalidInputError('META_INVALID', 'meta', 'meta: missing');
   if (meta.path === '') throw new InvalidInputError('META_INVALID', 'meta.path', 'meta.path: empty');

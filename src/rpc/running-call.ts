@@ -1,25 +1,25 @@
-import { type Grant, nothing, ScopeMissingError } from '../auth/access.js';
+import { nothing, type Principal, ScopeMissingError } from '../auth/principal.js';
 import type { CallOptions } from '../layer/layer-service.js';
 import { type CallAbortedError, CallCancelledError, CallDeadlineError } from './call-aborts.js';
 import type { ObservedCall } from './call-observer.js';
 
-// Beyond it Node's timers fire at once.
+// Node's timers fire at once for a longer delay.
 const longestTimer = 2 ** 31 - 1;
 
-// A client resets its stream at the very moment of our own timer: a few
-// milliseconds are the same moment.
+// A client resets its stream when our own timer is due: within a few
+// milliseconds both count as the deadline.
 const sameMomentMs = 10;
 
 /**
- * One call between its arrival and its answer, and what the domain is told of
- * its caller. Its signal is aborted when the client is gone, the deadline has
+ * One call between its arrival and its answer, and what the domain knows of its
+ * caller. Its signal is aborted when the client is gone, the deadline has
  * passed, the client stalls or the server is cut; the first reason stays.
  */
 export class RunningCall implements CallOptions {
   readonly observed: ObservedCall;
   maxAge: number | undefined;
-  /** What the caller may do; nothing until he is identified. */
-  grant: Grant = nothing;
+  /** Who calls, with his scopes; without any until he is authenticated. */
+  principal: Principal = nothing;
   readonly #deadline: number;
   readonly #onAnswered: (call: RunningCall) => void;
   #controller: AbortController | undefined;
@@ -34,7 +34,7 @@ export class RunningCall implements CallOptions {
     this.#onAnswered = onAnswered;
   }
 
-  /** Made when it is first asked for: most calls are answered by the cache and need none. */
+  /** Created on first use: most calls are answered by the cache and need none. */
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
@@ -43,34 +43,34 @@ export class RunningCall implements CallOptions {
     return this.#controller.signal;
   }
 
-  /** Why the call was given up; `undefined` while it was not. */
+  /** Why the call was aborted; `undefined` while it was not. */
   get abortReason(): CallAbortedError | undefined {
     return this.#abortReason;
   }
 
   /**
-   * Takes what the caller may do; `undefined` where there is nothing to wait
-   * for. Rejects with why the call was given up, if it was meanwhile.
+   * Sets the principal; `undefined` where there is nothing to wait for. Rejects
+   * with the abort reason, if the call was aborted meanwhile.
    */
-  identified(grant: Grant | Promise<Grant>): Promise<void> | undefined {
-    if (grant instanceof Promise) return this.#granted(grant);
-    this.grant = grant;
+  identified(principal: Principal | Promise<Principal>): Promise<void> | undefined {
+    if (principal instanceof Promise) return this.#authorized(principal);
+    this.principal = principal;
     return undefined;
   }
 
-  async #granted(grant: Promise<Grant>): Promise<void> {
-    this.grant = await grant;
+  async #authorized(principal: Promise<Principal>): Promise<void> {
+    this.principal = await principal;
     if (this.#abortReason !== undefined) throw this.#abortReason;
   }
 
-  /** Throws a `ScopeMissingError` unless the caller may do that. */
+  /** Throws a `ScopeMissingError` unless the principal has that scope. */
   require(type: string, name: string, action: string): void {
-    if (!this.grant.allows(type, name, action)) throw new ScopeMissingError(type, action);
+    if (!this.principal.allows(type, name, action)) throw new ScopeMissingError(type, action);
   }
 
   /**
-   * Has the signal aborted at the deadline. For streams: of a unary call the
-   * transport tells at that moment, of a stream only once its data is taken.
+   * Aborts the signal at the deadline. For streams: the transport reports the
+   * deadline of a unary call at once, that of a stream only once its data is taken.
    */
   armDeadline(): void {
     const delay = this.#deadline - Date.now();
@@ -78,22 +78,22 @@ export class RunningCall implements CallOptions {
     this.#deadlineTimer = setTimeout(() => this.abort(new CallDeadlineError()), Math.max(0, delay));
   }
 
-  /** Gives the call up. Without effect once it is answered or given up. */
+  /** Aborts the call. No effect once it is answered or aborted. */
   abort(reason: CallAbortedError): void {
     if (this.#answered || this.#abortReason !== undefined) return;
     this.#abortReason = reason;
     this.#controller?.abort(reason);
   }
 
-  /** The transport has ended; a call without an answer by then is given up. */
+  /** The transport has ended; a call without an answer by then is aborted. */
   over(): void {
-    // Nearly every call has one; the error below, with its stack, was 3 % of the profile.
+    // Nearly every call has an answer; the error below, with its stack, was 3 % of the profile.
     if (this.#answered) return;
     const late = Date.now() + sameMomentMs >= this.#deadline;
     this.abort(late ? new CallDeadlineError() : new CallCancelledError());
   }
 
-  /** The client has been sent all that it asked for: nothing gives the call up from now on. */
+  /** The client has been sent all that it asked for: nothing aborts the call from now on. */
   delivered(): void {
     this.#answered = true;
   }

@@ -8,19 +8,19 @@ import {
   type ServerOptions,
   type ServerWritableStream,
 } from '@grpc/grpc-js';
-import { AnyCaller, type Authenticator } from '../auth/authenticator.js';
+import { type Authenticator, NoAuthentication } from '../auth/authenticator.js';
 import { type FetchRequest, LayerCacheServiceService } from '../gen/layercache/v1/layer_cache.js';
 import { BufferPool } from '../grpc/buffer-pool.js';
+import type { StreamingMethod, UnaryMethod } from '../grpc/direct-method.js';
+import { directStreams } from '../grpc/direct-streams.js';
 import { Health } from '../grpc/health.js';
-import { limitResets, takeStreams } from '../grpc/http2-server.js';
+import { interceptStreams, limitResets } from '../grpc/http2-server.js';
 import { Listeners } from '../grpc/listeners.js';
-import type { StreamingMethod, UnaryMethod } from '../grpc/plain-method.js';
-import { plainStreams } from '../grpc/plain-streams.js';
 import { addReflection } from '../grpc/reflection.js';
 import { StallWatch } from '../grpc/stall-watch.js';
-import { gated } from '../grpc/stream-gate.js';
+import { gated } from '../grpc/stream-admission.js';
 import { LibraryCall } from '../grpc/streaming-call.js';
-import { TlsHandshakes, type TlsIdentity } from '../grpc/tls-handshakes.js';
+import { TlsHandshakes, type TlsKeyPair } from '../grpc/tls-handshakes.js';
 import { Admission } from './admission.js';
 import { ServerCutError } from './call-aborts.js';
 import type { CallObserver, RefusalReason } from './call-observer.js';
@@ -32,13 +32,13 @@ import { type Handlers, handlers, type LayerInfo, type Layers } from './handlers
 export interface RpcServerSettings {
   /** Rule 17: milliseconds without a completed write after which a stream is reset. */
   readonly stallTimeoutMs: number;
-  /** Bytes in a chunk when the client leaves it to us. */
+  /** Bytes in a chunk when the client names no size. */
   readonly chunkSize: number;
   /** The most bytes of stream buffers kept for later. */
   readonly maxIdleBufferBytes: number;
   /** Rule 17: milliseconds after which a connection is renewed. */
   readonly connectionAgeMs: number;
-  /** Milliseconds after which a silent connection is pinged, and how long it may take to answer. */
+  /** Milliseconds after which a silent connection is pinged, and for its answer. */
   readonly keepaliveTimeMs: number;
   readonly keepaliveTimeoutMs: number;
   /** Whether clients may ask for the service's description. */
@@ -47,12 +47,12 @@ export interface RpcServerSettings {
   readonly maxStreams: number;
   /** Unary calls at once, by weight: a FindMissing weighs 1 and 1 more for each 16 digests, others 1. */
   readonly maxInflight: number;
-  /** Calls at once on one connection; a client is told, and keeps the rest back. */
+  /** Calls at once on one connection, announced to the client, which holds back the rest. */
   readonly maxConnectionStreams: number;
   readonly maxConnections: number;
-  /** Bytes held of requests that are not whole. */
+  /** Bytes of incomplete requests that are held at once. */
   readonly maxRequestBytes: number;
-  /** Milliseconds after which a connection that has not spoken is closed. */
+  /** Milliseconds after which a connection without an HTTP/2 preface is closed. */
   readonly prefaceTimeoutMs: number;
 }
 
@@ -77,16 +77,16 @@ export interface RpcServerParts {
   readonly info: LayerInfo;
   readonly observer: CallObserver;
   readonly settings: RpcServerSettings;
-  /** With it TLS is spoken, and nothing else. Throws if it is no pair. */
-  readonly tls?: TlsIdentity | undefined;
-  /** Everybody may do everything, unless given. */
+  /** With it only TLS is spoken. The constructor throws if key and certificate do not match. */
+  readonly tls?: TlsKeyPair | undefined;
+  /** Without it every caller may do everything. */
   readonly authenticator?: Authenticator | undefined;
 }
 
 /** The service's full name, as health and reflection know it. */
 export const serviceName = 'layercache.v1.LayerCacheService';
 
-/** The generated definition, save for the messages that it pays to read or write by hand. */
+/** The generated definition, but for the messages that are worth reading or writing by hand. */
 const definition = {
   ...LayerCacheServiceService,
   exists: { ...LayerCacheServiceService.exists, responseSerialize: encodeExists },
@@ -104,13 +104,13 @@ const maxSentMessage = 4 << 20;
 const unlimited = 2 ** 31 - 1;
 
 // Node's own, 33 a second, cut off frontends whose calls ran into their deadlines while
-// a storage hung, streams and all. A stream that is given up costs some 30 µs.
+// a storage hung, streams and all. A stream that is reset costs some 30 µs.
 const resetLimits = { streamResetBurst: 2000, streamResetRate: 1000 };
 
-// How long a drain waits for the connections to go by themselves once their
-// calls are answered, and a cut for the work that it aborted.
+// How long a drain waits for clients to close their connections once their
+// calls are answered, and a cut waits for the work that it aborted.
 const settleMs = 1000;
-/** Milliseconds that calls have to end after they were cut, before their connections are. */
+/** Milliseconds between the abort of the calls and the end of their connections. */
 const resetMs = 100;
 
 /**
@@ -127,7 +127,7 @@ export class RpcServer {
   #drained: Promise<void> | undefined;
 
   constructor(parts: RpcServerParts) {
-    const { layers, info, observer, settings, tls, authenticator = new AnyCaller() } = parts;
+    const { layers, info, observer, settings, tls, authenticator = new NoAuthentication() } = parts;
     this.#server = new Server(serverOptions(settings));
     this.#calls = new CallsInFlight(observer);
     this.#health = new Health(serviceName);
@@ -155,9 +155,9 @@ export class RpcServer {
     limitResets(this.#server, resetLimits);
     const injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
     const streamParts = { admission, stallWatch, maxMessageLength: maxReceivedMessage };
-    const plain = plainStreams(plainMethods(implementation), streamParts);
-    takeStreams(this.#server, gated(plain, paths, streamParts));
-    // TLS ends before grpc-js: its sockets are all that it needs to see of it.
+    const plain = directStreams(directMethods(implementation), streamParts);
+    interceptStreams(this.#server, gated(plain, paths, streamParts));
+    // TLS is terminated before grpc-js, which only sees the decrypted sockets.
     const accept = (socket: Duplex) => injector.injectConnection(socket);
     this.#handshakes = tls && new TlsHandshakes(tls, accept);
     this.#listeners = new Listeners(
@@ -171,24 +171,24 @@ export class RpcServer {
     return this.#listeners.listen(address);
   }
 
-  /** Serves a connection that somebody else accepted. */
+  /** Serves a connection that another process accepted. */
   take(socket: Socket): void {
     this.#listeners.take(socket);
   }
 
-  /** Connections from now on begin with this identity. Throws, and changes nothing, if it is no pair. */
-  renewTls(identity: TlsIdentity): void {
+  /** Uses this key pair for new connections. Throws, and changes nothing, if key and certificate do not match. */
+  renewTls(identity: TlsKeyPair): void {
     this.#handshakes?.renew(identity);
   }
 
-  /** What health says, of the server and of its service. */
+  /** The health status of the server and of its service. */
   setServing(serving: boolean): void {
     this.#health.setServing(serving && this.#drained === undefined);
   }
 
   /**
-   * Stops: not serving, no new connections, clients told to go elsewhere; calls
-   * that have begun finish within `timeoutMs`, then the rest is cut. Idle
+   * Stops: not serving, no new connections, GOAWAY to clients; calls
+   * in progress finish within `timeoutMs`, then the rest is cut. Idle
    * connections and watchers of health are not waited for. Never rejects.
    */
   drain(timeoutMs: number): Promise<void> {
@@ -196,7 +196,7 @@ export class RpcServer {
     return this.#drained;
   }
 
-  /** Ends everything now; a drain under way resolves. */
+  /** Ends everything now; a drain in progress resolves. */
   cut(): Promise<void> {
     this.#cutAsked.resolve();
     return this.drain(0);
@@ -205,13 +205,13 @@ export class RpcServer {
   async #drain(timeoutMs: number): Promise<void> {
     this.#health.setServing(false);
     this.#listeners.close();
-    // It tells clients to go. Its callback would wait for the idle ones too.
+    // It sends GOAWAY. Its callback would wait for idle connections too.
     this.#server.tryShutdown(() => {});
     await this.#unlessCut(this.#calls.answered(), timeoutMs);
     this.#health.endWatches();
     if (this.#calls.size === 0) await this.#unlessCut(this.#listeners.emptied(), settleMs);
     this.#calls.abortAll(new ServerCutError());
-    // A turn for the resets to leave; what a call still holds must not keep the connections.
+    // One turn for the resets to leave; a call that still holds something must not keep its connection.
     await settled(this.#calls.answered(), resetMs);
     await nextTurn();
     this.#listeners.destroy();
@@ -239,8 +239,8 @@ function serverOptions(settings: RpcServerSettings): ServerOptions {
   };
 }
 
-/** Our RPCs, as their definition and their handlers give them. */
-function plainMethods({ fetch, ...unary }: Handlers): (UnaryMethod | StreamingMethod)[] {
+/** Our RPCs: each definition with its handler. */
+function directMethods({ fetch, ...unary }: Handlers): (UnaryMethod | StreamingMethod)[] {
   const methods = Object.entries(unary).map(([name, handler]) => {
     // The generated definition does not tie the types of a method to its name.
     const { path, requestDeserialize, responseSerialize } = definition[

@@ -2,10 +2,10 @@
  * Errors become statuses here and nowhere else. Every error that our code
  * decides carries `google.rpc.Status` details in `grpc-status-details-bin`.
  * What is not one of our errors is a defect: INTERNAL, with a message of its
- * own that tells nothing from inside.
+ * own that reveals nothing internal.
  */
 import { Metadata, status } from '@grpc/grpc-js';
-import { AccessError, type AccessReason } from '../auth/access.js';
+import { AccessError, type AccessReason } from '../auth/principal.js';
 import type { Any } from '../gen/google/protobuf/any.js';
 import { BadRequest, ErrorInfo, RetryInfo } from '../gen/google/rpc/error_details.js';
 import { Status } from '../gen/google/rpc/status.js';
@@ -54,7 +54,7 @@ export function statusOf(error: unknown): RpcStatus {
   return richStatus(status.INTERNAL, 'internal error', [errorInfo('INTERNAL', {})]);
 }
 
-/** Of a call that is refused before anything is done for it; made once, since it is given when there is no time. */
+/** The status of a call refused before any work; created once, since it is sent under overload. */
 export const overloaded: RpcStatus = richStatus(status.RESOURCE_EXHAUSTED, 'too much at once, try again', [
   errorInfo('OVERLOADED', {}),
   retryInfo(),

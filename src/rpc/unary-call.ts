@@ -16,12 +16,12 @@ export interface UnaryCallParts {
   readonly authenticator: Authenticator;
 }
 
-/** How much of the process a request takes up. */
+/** The weight of a request. */
 type Weighing<Request> = (request: Request) => number;
 
 const lightest = () => 1;
 
-/** A grpc-js handler that runs the work as an observed call with a signal of its own, unless too much is under way. */
+/** A handler that runs the work as an observed call with a signal of its own, unless the limits are reached. */
 export function unaryCall<Request, Response>(
   method: string,
   { calls, admission, authenticator }: UnaryCallParts,
@@ -36,7 +36,7 @@ export function unaryCall<Request, Response>(
     }
     const call = calls.begin(method, grpcCall);
     try {
-      // Without a turn lost where there is nothing to wait for.
+      // No await where there is nothing to wait for: it costs a turn.
       const identifying = call.identified(authenticator.identify(grpcCall));
       if (identifying !== undefined) await identifying;
       const response = await call.observed.run(() => work(grpcCall.request, call));
@@ -44,7 +44,7 @@ export function unaryCall<Request, Response>(
       call.answer(call.abortReason?.code ?? status[status.OK], call.abortReason);
     } catch (error) {
       const sent = statusOf(error);
-      // Without effect if the transport has already told the client.
+      // No effect if the transport has already informed the client.
       callback(sent);
       call.answer(...recordOf(error, sent, call));
     } finally {

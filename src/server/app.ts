@@ -5,7 +5,7 @@ import type { Logger } from 'pino';
 import { CacheNotice, CacheUrlError, describeCache, openCache } from '../cache/open.js';
 import { formatAddress } from '../cli/option-values.js';
 import { type Config, ConfigError } from '../cli/options.js';
-import { TlsIdentityError } from '../grpc/tls-handshakes.js';
+import { TlsKeyPairError } from '../grpc/tls-handshakes.js';
 import { layerServices } from '../layer/layer-services.js';
 import { defaultRpcServerSettings, RpcServer, type RpcServerParts } from '../rpc/server.js';
 import { describeStorage, openStorage } from '../storage/open.js';
@@ -14,28 +14,28 @@ import { absenceLine, isDefect, StorageWatch } from '../storage/storage-watch.js
 import { LogLimiter } from '../telemetry/log-limiter.js';
 import { Readiness } from '../telemetry/readiness.js';
 import { startTelemetry, type Telemetry } from '../telemetry/telemetry.js';
-import { openCallers } from './callers.js';
-import { Closing } from './closing.js';
-import { TlsFiles } from './credentials.js';
+import { openAuthentication } from './authentication.js';
+import { Shutdown } from './shutdown.js';
+import { TlsFiles } from './tls-files.js';
 
-/** What answers, before anybody can reach it. */
+/** The composed server, before it listens. */
 export interface App {
   /** The cache and the storage as logs may name them. */
   readonly described: { readonly cache: string; readonly storage: string };
   readonly readiness: Readiness;
-  /** The numbers of this process. */
+  /** The metrics of this process. */
   readonly telemetry: Pick<Telemetry, 'report' | 'metricsText' | 'debugVars'>;
   /** Listens for gRPC; resolves with the port. Rejects with a `ListenError`. */
   listen(): Promise<number>;
-  /** Serves gRPC on a connection that somebody else accepted. */
+  /** Serves gRPC on a connection that another process accepted. */
   take(socket: Socket): void;
-  /** Has something closed with the rest, before it. */
-  closing(name: string, close: () => Promise<void> | void): void;
-  /** Looks for the storage, from now on. */
+  /** Adds something to close at shutdown, before all that was added earlier. */
+  onShutdown(name: string, close: () => Promise<void> | void): void;
+  /** Starts checking for the storage. */
   watch(): void;
-  /** Says that health is good also while this process is not ready: others answer as well. */
+  /** Keeps health at serving while other workers are ready, even if this process is not. */
   othersReady(ready: boolean): void;
-  /** Takes no new work, lets what has begun finish within the drain timeout, closes everything. Never rejects. */
+  /** Accepts no new work, lets calls finish within the drain timeout, closes everything. Never rejects. */
   drain(): Promise<void>;
   /** Ends every call now. Never rejects. */
   cut(): Promise<void>;
@@ -43,56 +43,56 @@ export interface App {
   close(): Promise<void>;
 }
 
-/** What an app is told of the process that it lives in. */
-export interface Surroundings {
+/** What the app needs from its process. */
+export interface ProcessContext {
   readonly log: Logger;
   readonly version: string;
-  /** Lines that the log could not take. */
+  /** Lines that the log dropped. */
   readonly droppedLines: () => number;
   /** Which of several processes it is, counted from 1. */
   readonly worker?: number | undefined;
 }
 
-/** Milliseconds from one look at a storage that is not there to the next. */
-const storageLookInterval = 1000;
+/** Milliseconds between two checks of a storage that is not there. */
+const storageCheckInterval = 1000;
 /** Milliseconds in which a repeated line is written once. */
 const repeatedLineInterval = 1000;
 
 /**
- * Builds what answers. That the cache or the storage is not there is no
- * failure: it is not ready until the storage was seen. Throws `ConfigError` for
- * a URL that nothing can be opened from; then nothing is left open.
+ * Composes the server. An absent cache or storage is no failure: the server is
+ * not ready until the storage was seen. Throws `ConfigError` for a URL that
+ * cannot be opened; then nothing is left open.
  */
-export async function openApp(config: Config, surroundings: Surroundings): Promise<App> {
-  const closing = new Closing(surroundings.log);
+export async function openApp(config: Config, context: ProcessContext): Promise<App> {
+  const shutdown = new Shutdown(context.log);
   try {
-    return await compose(config, surroundings, closing);
+    return await compose(config, context, shutdown);
   } catch (error) {
-    await closing.closeAll();
+    await shutdown.closeAll();
     throw error;
   }
 }
 
-async function compose(config: Config, surroundings: Surroundings, closing: Closing): Promise<App> {
-  const { log } = surroundings;
-  // The library would write lines of its own to stderr; what matters of them we say ourselves.
+async function compose(config: Config, context: ProcessContext, shutdown: Shutdown): Promise<App> {
+  const { log } = context;
+  // grpc-js would write its own lines to stderr; we log what matters ourselves.
   const aside = (detail: unknown) => log.debug({ detail: String(detail) }, 'grpc-js');
   setLogger({ error: aside, info: aside, debug: aside });
 
   const limiter = new LogLimiter(repeatedLineInterval);
-  closing.add('limiter', () => limiter.close());
+  shutdown.add('limiter', () => limiter.close());
   const readiness = new Readiness();
   const telemetry = await startTelemetry({
-    ...surroundings,
+    ...context,
     accessLog: config['access-log'] === 'on',
     readiness,
   });
-  closing.add('telemetry', () => telemetry.shutdown());
+  shutdown.add('telemetry', () => telemetry.shutdown());
 
   const storage = telemetry.timed(
     await named('storage', openStorage(config.storage, { timeoutMs: config['storage-timeout'] })),
   );
-  closing.add('storage', () => storage.close());
+  shutdown.add('storage', () => storage.close());
 
   const cache = telemetry.measured(
     await named(
@@ -109,7 +109,7 @@ async function compose(config: Config, surroundings: Surroundings, closing: Clos
       }),
     ),
   );
-  closing.add('cache', () => cache.close());
+  shutdown.add('cache', () => cache.close());
 
   const services = layerServices({
     cache,
@@ -120,12 +120,12 @@ async function compose(config: Config, surroundings: Surroundings, closing: Clos
     storageTimeoutMs: config['storage-timeout'],
     revalidateAfterMs: config['revalidate-after'],
   });
-  closing.add('services', () => services.close());
+  shutdown.add('services', () => services.close());
 
   const tls = await TlsFiles.open(config, log);
-  closing.add('tls', () => tls?.close());
-  const callers = await openCallers(config, log, limiter);
-  closing.add('callers', () => callers?.close());
+  shutdown.add('tls', () => tls?.close());
+  const authentication = await openAuthentication(config, log, limiter);
+  shutdown.add('authentication', () => authentication?.close());
   const rpc = rpcServer({
     layers: services.layers,
     info: services.info,
@@ -141,18 +141,18 @@ async function compose(config: Config, surroundings: Surroundings, closing: Clos
       maxConnections: config['max-connections'],
     },
     tls: tls?.identity,
-    authenticator: callers?.authenticator,
+    authenticator: authentication?.authenticator,
   });
   tls?.follow(rpc);
-  closing.add('rpc', () => rpc.cut());
-  const health = tellChanges(readiness, rpc, log, limiter);
+  shutdown.add('rpc', () => rpc.cut());
+  const health = reportChanges(readiness, rpc, log, limiter);
 
   const watch = new StorageWatch(storage, {
     isUp: () => readiness.storageUp,
     onSeen: () => readiness.storageWasSeen(),
     onAbsent: (error) =>
       log.warn(isDefect(error) ? { err: error } : {}, absenceLine(error, readiness.state.storageSeen)),
-    intervalMs: storageLookInterval,
+    intervalMs: storageCheckInterval,
   });
   return {
     described: { cache: describeCache(config.cache), storage: describeStorage(config.storage) },
@@ -160,39 +160,39 @@ async function compose(config: Config, surroundings: Surroundings, closing: Clos
     telemetry,
     listen: () => rpc.listen(formatAddress(config.listen)),
     take: (socket) => rpc.take(socket),
-    closing: (name, close) => closing.add(name, close),
+    onShutdown: (name, close) => shutdown.add(name, close),
     watch: () => {
-      closing.add('watch', () => watch.close());
-      // Not waited for: a storage that hangs must not keep the health probes from an answer.
+      shutdown.add('watch', () => watch.close());
+      // Not awaited: health probes are answered while a storage hangs.
       void watch.start();
     },
     othersReady: health,
     drain: async () => {
       readiness.drain();
       await rpc.drain(config['drain-timeout']);
-      await closing.closeAll();
+      await shutdown.closeAll();
     },
     cut: () => rpc.cut(),
-    close: () => closing.closeAll(),
+    close: () => shutdown.closeAll(),
   };
 }
 
-/** A certificate without its key is a mistake in the options that name them. */
+/** A key that does not match its certificate is a mistake in the options that name them. */
 function rpcServer(parts: RpcServerParts): RpcServer {
   try {
     return new RpcServer(parts);
   } catch (error) {
-    if (!(error instanceof TlsIdentityError)) throw error;
+    if (!(error instanceof TlsKeyPairError)) throw error;
     const options = error.part === 'clientCa' ? '--tls-client-ca' : '--tls-cert, --tls-key';
     throw new ConfigError(`${options}: ${error.message}`, { cause: error });
   }
 }
 
 /**
- * What health says follows readiness; people are told of each change that
- * matters. Gives what to call when others become ready, or none is.
+ * Health follows readiness, and each change that matters is logged. Returns what
+ * to call when other workers become ready, or none is.
  */
-function tellChanges(
+function reportChanges(
   readiness: Readiness,
   rpc: RpcServer,
   log: Logger,
@@ -204,7 +204,7 @@ function tellChanges(
     rpc.setServing(state.ready || others);
     if (state.ready && !last.ready) log.info('ready');
     if (state.cacheUp !== last.cacheUp) tell('cache', state.cacheUp);
-    // Until it was first seen the watch speaks of it.
+    // Until the storage was first seen its watch logs it.
     else if (last.storageSeen && state.storageUp !== last.storageUp) tell('storage', state.storageUp);
     last = state;
   });
@@ -220,7 +220,7 @@ function tellChanges(
   };
 }
 
-/** A URL that nothing can be opened from is a mistake in the option that gave it. */
+/** A URL that cannot be opened is a mistake in the option that gave it. */
 async function named<T>(option: 'cache' | 'storage', opened: Promise<T>): Promise<T> {
   try {
     return await opened;

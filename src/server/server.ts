@@ -1,8 +1,8 @@
-/** The server as one process: what answers, with its own doors. */
+/** The server as one process, listening on its own addresses. */
 
 import type { Config } from '../cli/options.js';
-import { type App, openApp, type Surroundings } from './app.js';
-import { announce, bound, openAdminDoor } from './doors.js';
+import { type App, openApp, type ProcessContext } from './app.js';
+import { bound, logStart, openAdminListener } from './listening.js';
 
 /** A server that is up. */
 export interface Server {
@@ -10,7 +10,7 @@ export interface Server {
   readonly listen: string;
   /** Where HTTP is served, with the port that was bound; `undefined` when it is off. */
   readonly admin: string | undefined;
-  /** Takes no new work, lets what has begun finish within the drain timeout, closes everything. Never rejects. */
+  /** Accepts no new work, lets calls finish within the drain timeout, closes everything. Never rejects. */
   drain(): Promise<void>;
   /** Ends every call now. Never rejects. */
   cut(): Promise<void>;
@@ -21,27 +21,27 @@ export interface Server {
  * what `openApp` throws, and `StartError` for an address that cannot be
  * listened on; then nothing is left open.
  */
-export async function startServer(config: Config, surroundings: Surroundings): Promise<Server> {
-  const app = await openApp(config, surroundings);
+export async function startServer(config: Config, context: ProcessContext): Promise<Server> {
+  const app = await openApp(config, context);
   try {
-    return await opened(app, config, surroundings);
+    return await opened(app, config, context);
   } catch (error) {
     await app.close();
     throw error;
   }
 }
 
-async function opened(app: App, config: Config, { log, version }: Surroundings): Promise<Server> {
+async function opened(app: App, config: Config, { log, version }: ProcessContext): Promise<Server> {
   const { telemetry, readiness, described } = app;
   const listen = await bound(config.listen, app.listen());
-  const admin = await openAdminDoor(config, {
+  const admin = await openAdminListener(config, {
     readiness,
     metricsText: telemetry.metricsText,
     debugVars: telemetry.debugVars,
     failed: (error) => log.error({ err: error }, 'an admin request failed'),
   });
-  app.closing('admin', admin.close);
-  announce(config, log, version, { listen, admin: admin.address, ...described });
+  app.onShutdown('admin', admin.close);
+  logStart(config, log, version, { listen, admin: admin.address, ...described });
   app.watch();
   return { listen, admin: admin.address, drain: app.drain, cut: app.cut };
 }

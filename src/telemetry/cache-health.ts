@@ -1,7 +1,7 @@
 /**
  * Whether the cache is up, from how its operations end. Reads and writes fail
- * apart (a full Redis refuses writes and answers reads), so each has its own
- * word, or the two would contradict one another a thousand times a second.
+ * apart (a full Redis refuses writes and answers reads), so each has a state of
+ * its own, or the two would contradict each other a thousand times a second.
  */
 import { performance } from 'node:perf_hooks';
 
@@ -13,7 +13,7 @@ export class CacheHealth {
   #readable = true;
   #writeFailed: number | undefined;
 
-  /** `tell` hears the word after every operation, whether or not it changed. */
+  /** `tell` is called with the state after every operation, whether or not it changed. */
   constructor(tell: (up: boolean) => void) {
     this.#tell = tell;
   }

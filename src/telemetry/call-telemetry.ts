@@ -1,4 +1,4 @@
-/** What is told of each call: a server span where one is wanted, a duration, a log line. */
+/** The telemetry of each call: a server span if it is sampled, a duration, a log line. */
 import { performance } from 'node:perf_hooks';
 import { context } from '@opentelemetry/api';
 import {
@@ -14,9 +14,9 @@ import type { Digest } from '../reference/digest.js';
 import type { RepositoryName } from '../reference/repository-name.js';
 import type { CallObserver, ObservedCall, RefusalReason } from '../rpc/call-observer.js';
 import type { Instruments } from './instruments.js';
-import type { Distribution, Tally } from './ledger.js';
 import type { LogLimiter } from './log-limiter.js';
-import { type CallSpan, type HeaderReader, recordFailure, type Tracing } from './tracing.js';
+import type { Histogram, Sum } from './metric-registry.js';
+import { type CallSpan, type MetadataReader, recordFailure, type Tracing } from './tracing.js';
 
 const service = 'layercache.v1.LayerCacheService';
 
@@ -41,7 +41,7 @@ export interface CallTelemetryParts {
 export class CallTelemetry implements CallObserver {
   readonly #parts: CallTelemetryParts;
   readonly #methods = new Map<string, Method>();
-  readonly #rejections: Readonly<Record<RefusalReason, Tally>>;
+  readonly #rejections: Readonly<Record<RefusalReason, Sum>>;
 
   constructor(parts: CallTelemetryParts) {
     this.#parts = parts;
@@ -55,7 +55,7 @@ export class CallTelemetry implements CallObserver {
     };
   }
 
-  began(name: string, header: HeaderReader): ObservedCall {
+  began(name: string, header: MetadataReader): ObservedCall {
     let method = this.#methods.get(name);
     if (method === undefined) {
       method = new Method(name, this.#parts);
@@ -73,7 +73,7 @@ export class CallTelemetry implements CallObserver {
   }
 }
 
-/** What all calls of one RPC share, made once. */
+/** What all calls of one RPC share, created once. */
 class Method {
   readonly name: string;
   readonly parts: CallTelemetryParts;
@@ -83,7 +83,7 @@ class Method {
   readonly isFetch: boolean;
   /** What the access log calls the duration; the first two as the original's. */
   readonly durationKey: string;
-  readonly #durations = new Map<string, Distribution>();
+  readonly #durations = new Map<string, Histogram>();
 
   constructor(name: string, parts: CallTelemetryParts) {
     this.name = name;
@@ -101,7 +101,7 @@ class Method {
         : 'duration';
   }
 
-  duration(code: string): Distribution {
+  duration(code: string): Histogram {
     let duration = this.#durations.get(code);
     if (duration === undefined) {
       duration = this.parts.instruments.callDuration.of({
@@ -122,9 +122,9 @@ class Call implements ObservedCall {
   readonly #method: Method;
   readonly #began = performance.now();
   readonly #span: CallSpan | undefined;
-  readonly #header: HeaderReader;
+  readonly #header: MetadataReader;
 
-  constructor(method: Method, header: HeaderReader) {
+  constructor(method: Method, header: MetadataReader) {
     this.#method = method;
     this.#header = header;
     this.#span = method.parts.tracing?.startCall(method.fullName, method.attributes, header);
@@ -173,7 +173,7 @@ class Call implements ObservedCall {
     });
   }
 
-  /** An error's cause is for the log alone; the client only gets its status. */
+  /** An error's cause goes to the log alone; the client only gets the status. */
   #logFault(code: string, error: unknown): void {
     const { log, limiter } = this.#method.parts;
     const rpc = this.#method.name;
@@ -196,7 +196,7 @@ class Call implements ObservedCall {
       const { traceId, spanId } = this.#span.span.spanContext();
       return { trace_id: traceId, span_id: spanId };
     }
-    // Without a span of ours the caller's trace still finds this line.
+    // Without a span of ours the caller's trace id still leads to this line.
     const parent = this.#header('traceparent')[0];
     const traceId = parent === undefined ? undefined : traceParent.exec(parent)?.[1];
     return traceId === undefined ? undefined : { trace_id: traceId };

@@ -1,12 +1,12 @@
-/** What the domain tells, counted and logged. */
+/** Counts and logs what the domain reports. */
 import type { Logger } from 'pino';
 import { type CacheError, CacheKeyError } from '../cache/layer-info-cache.js';
 import type { CountedOperation, EvictionReason, Observer, RevalidationResult } from '../layer/observer.js';
 import type { Digest } from '../reference/digest.js';
 import type { RepositoryName } from '../reference/repository-name.js';
 import type { Instruments } from './instruments.js';
-import type { Tally } from './ledger.js';
 import type { LogLimiter } from './log-limiter.js';
+import type { Sum } from './metric-registry.js';
 
 /** One operation's numbers as the original published them through expvar. */
 export interface OperationVars {
@@ -20,7 +20,7 @@ export interface DebugVars {
   readonly layerinfocache: Readonly<Record<'Exists' | 'Fetch' | 'Stat' | 'FindMissing', OperationVars>>;
 }
 
-/** Several processes' numbers as one's. */
+/** The sum of several processes' numbers. */
 export function mergedVars(processes: readonly DebugVars[]): DebugVars {
   const total = (name: keyof DebugVars['layerinfocache']) => {
     const all = processes.map(({ layerinfocache }) => layerinfocache[name]);
@@ -39,8 +39,8 @@ export function mergedVars(processes: readonly DebugVars[]): DebugVars {
 
 class Counted {
   requests = 0;
-  readonly hit: Tally;
-  readonly miss: Tally;
+  readonly hit: Sum;
+  readonly miss: Sum;
 
   constructor(operation: CountedOperation, { requests }: Instruments) {
     this.hit = requests.of({ operation, result: 'hit' });
@@ -56,8 +56,8 @@ export class DomainObserver implements Observer {
   readonly #log: Logger;
   readonly #limiter: LogLimiter;
   readonly #counted: Readonly<Record<CountedOperation, Counted>>;
-  readonly #evictions: Readonly<Record<EvictionReason, Tally>>;
-  readonly #revalidations: Readonly<Record<RevalidationResult, Tally>>;
+  readonly #evictions: Readonly<Record<EvictionReason, Sum>>;
+  readonly #revalidations: Readonly<Record<RevalidationResult, Sum>>;
 
   constructor(instruments: Instruments, log: Logger, limiter: LogLimiter) {
     this.#log = log;

@@ -1,6 +1,6 @@
-/** Every metric that the product measures itself, declared once: name, unit, meaning, buckets. */
+/** Every metric that the service measures itself, declared once: name, unit, meaning, buckets. */
 import { METRIC_RPC_SERVER_CALL_DURATION } from '@opentelemetry/semantic-conventions';
-import type { Distribution, Family, Ledger, Tally } from './ledger.js';
+import type { Family, Histogram, MetricRegistry, Sum } from './metric-registry.js';
 
 // The semantic conventions' own bounds begin at 5 ms; a hit takes a tenth of
 // one, and a stream may run for minutes.
@@ -14,18 +14,18 @@ const storageSeconds = [
 ];
 
 export class Instruments {
-  readonly callDuration: Family<Distribution>;
-  readonly requests: Family<Tally>;
-  readonly cacheDuration: Family<Distribution>;
-  readonly storageDuration: Family<Distribution>;
-  readonly fetchBytes: Tally;
-  readonly fetchActive: Tally;
-  readonly evictions: Family<Tally>;
-  readonly revalidations: Family<Tally>;
-  readonly rejections: Family<Tally>;
+  readonly callDuration: Family<Histogram>;
+  readonly requests: Family<Sum>;
+  readonly cacheDuration: Family<Histogram>;
+  readonly storageDuration: Family<Histogram>;
+  readonly fetchBytes: Sum;
+  readonly fetchActive: Sum;
+  readonly evictions: Family<Sum>;
+  readonly revalidations: Family<Sum>;
+  readonly rejections: Family<Sum>;
 
-  constructor(ledger: Ledger) {
-    this.callDuration = ledger.distributions(
+  constructor(registry: MetricRegistry) {
+    this.callDuration = registry.histograms(
       {
         name: METRIC_RPC_SERVER_CALL_DURATION,
         unit: 's',
@@ -33,12 +33,12 @@ export class Instruments {
       },
       callSeconds,
     );
-    this.requests = ledger.sums('counter', {
+    this.requests = registry.sums('counter', {
       name: 'layercache.requests',
       unit: '{request}',
-      help: 'Questions by operation and whether the cache answered them.',
+      help: 'Layer requests by operation and by whether the cache answered them.',
     });
-    this.cacheDuration = ledger.distributions(
+    this.cacheDuration = registry.histograms(
       {
         name: 'layercache.cache.operation.duration',
         unit: 's',
@@ -46,34 +46,34 @@ export class Instruments {
       },
       cacheSeconds,
     );
-    this.storageDuration = ledger.distributions(
+    this.storageDuration = registry.histograms(
       { name: 'layercache.storage.operation.duration', unit: 's', help: 'Duration of storage operations.' },
       storageSeconds,
     );
-    this.fetchBytes = ledger
+    this.fetchBytes = registry
       .sums('counter', { name: 'layercache.fetch.bytes', unit: 'By', help: 'Bytes of layers sent.' })
       .of({});
-    this.fetchActive = ledger
+    this.fetchActive = registry
       .sums('level', {
         name: 'layercache.fetch.active',
         unit: '{stream}',
         help: 'Fetch streams that are open now.',
       })
       .of({});
-    this.evictions = ledger.sums('counter', {
+    this.evictions = registry.sums('counter', {
       name: 'layercache.evictions',
       unit: '{eviction}',
-      help: 'Cached facts that turned out wrong and were dropped, by reason.',
+      help: 'Cache entries that turned out wrong and were evicted, by reason.',
     });
-    this.revalidations = ledger.sums('counter', {
+    this.revalidations = registry.sums('counter', {
       name: 'layercache.revalidations',
       unit: '{check}',
-      help: 'Background checks of cached yeses against storage, by how they ended.',
+      help: 'Background checks of cached memberships against storage, by result.',
     });
-    this.rejections = ledger.sums('counter', {
+    this.rejections = registry.sums('counter', {
       name: 'layercache.rejections',
       unit: '{rejection}',
-      help: 'Calls and connections that were refused since there were too many, by what there was too much of.',
+      help: 'Calls and connections refused by admission control, by the limit that was exceeded.',
     });
   }
 }

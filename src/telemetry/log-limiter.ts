@@ -1,9 +1,9 @@
 /**
- * An outage repeats the same line thousands of times a second: of each kind
- * one line is written per interval, and at its end how many more there were.
+ * An outage repeats the same line thousands of times a second. Of each kind,
+ * one line is written per interval, and at its end the number of suppressed ones.
  */
 
-/** Writes the line; `suppressed` is how many like it were not written before. */
+/** Writes the line; `suppressed`: how many like it were left out before. */
 export type LineWriter = (suppressed: number) => void;
 
 interface Kind {
@@ -33,7 +33,7 @@ export class LogLimiter {
     busy.last = line;
   }
 
-  /** Writes what is still held back. */
+  /** Writes the lines that are still suppressed. */
   close(): void {
     for (const { timer, suppressed, last } of this.#kinds.values()) {
       clearTimeout(timer);

@@ -8,17 +8,17 @@ import {
   pino,
   stdSerializers,
 } from 'pino';
-import type { Ledger } from './ledger.js';
+import type { MetricRegistry } from './metric-registry.js';
 
-/** pino's levels, the most talkative first, and none. */
+/** pino's levels, the most verbose first, and none. */
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 
-/** A log and how to end it. */
+/** A log, and how to flush it. */
 export interface Log {
   readonly log: Logger;
-  /** Takes whole lines that another process has written. */
+  /** Writes complete lines of another process. */
   readonly lines: DestinationStream;
-  /** Lines that were dropped so far, since nobody read the log. */
+  /** Lines dropped so far because nobody read the log. */
   readonly dropped: () => number;
   /**
    * Resolves when every line has been handed to the operating system, or a
@@ -32,7 +32,7 @@ export interface Log {
 
 /** Bytes of lines that wait for a stdout that nobody reads; beyond them lines are dropped. */
 const maxWaiting = 8 << 20;
-/** Milliseconds that a reader may take nothing while the process waits for its end. */
+/** Milliseconds without progress after which a flush gives up on the reader. */
 const flushDeadline = 1000;
 
 /** The log of the process, on stdout. */
@@ -49,7 +49,7 @@ export async function openLogAt(
 ): Promise<Log> {
   const options = { ...logOptions(level), base: worker === undefined ? null : { worker } };
   if (terminal) {
-    // Loaded only for a person who reads along.
+    // Loaded only where a person reads the log in a terminal.
     const { default: pretty } = await import('pino-pretty');
     const lines = pretty({ destination: fd, sync: true });
     return { log: pino(options, lines), lines, dropped: () => 0, flush: async () => true };
@@ -73,16 +73,20 @@ export async function openLogAt(
   };
 }
 
-/** Registers in the ledger what the log could not take. */
-export function countDropped(ledger: Ledger, dropped: () => number): void {
-  ledger.readings(
+/** Registers the count of dropped lines as a metric. */
+export function countDropped(registry: MetricRegistry, dropped: () => number): void {
+  registry.readings(
     'counter',
-    { name: 'layercache.log.dropped', unit: '{line}', help: 'Lines of the log that nobody read in time.' },
+    {
+      name: 'layercache.log.dropped',
+      unit: '{line}',
+      help: 'Log lines dropped because nobody read them in time.',
+    },
     () => [{ labels: {}, value: dropped() }],
   );
 }
 
-/** A log into a stream of the caller's own, written as the line is logged. */
+/** A log into the caller's own stream, each line written at once. */
 export function logTo(stream: DestinationStream, level: LogLevel): Logger {
   return pino(logOptions(level), stream);
 }
@@ -108,14 +112,14 @@ function describeError(error: unknown): unknown {
 function flushed(stream: LineStream, patience: number): Promise<boolean> {
   return new Promise((resolve) => {
     const deadline = setTimeout(() => {
-      // pino flushes once more at exit, synchronously: it would hang there for good.
+      // pino flushes once more at exit, synchronously, and would hang there.
       stream.flushSync = () => {};
       resolve(false);
     }, patience);
     stream.flush((error) => {
       clearTimeout(deadline);
-      // Where the lines should have gone there is nobody left to tell about an
-      // error. A pipe has one always: it cannot be synced.
+      // An error of the log itself has nowhere to be logged. A pipe always has
+      // one: it cannot be synced.
       if (error instanceof Error && !('code' in error && error.code === 'EINVAL')) {
         stream.flushSync = () => {};
       }
@@ -126,7 +130,7 @@ function flushed(stream: LineStream, patience: number): Promise<boolean> {
 
 type LineStream = ReturnType<typeof destination>;
 
-/** Whether somebody reads what the stream writes, and what was dropped while nobody did. */
+/** Whether anybody reads the stream, and how much was dropped while nobody did. */
 class LogReader {
   dropped = 0;
   readonly #stream: LineStream;
@@ -143,7 +147,7 @@ class LogReader {
     });
   }
 
-  /** Milliseconds, at most the deadline of a flush, since the reader took something; 0 unless lines were dropped. */
+  /** Milliseconds since the reader last took something, at most the deadline of a flush; 0 unless lines were dropped. */
   get silentMs(): number {
     if (this.dropped === this.#told) return 0;
     return Math.min(flushDeadline, performance.now() - this.#tookAt);
@@ -159,13 +163,13 @@ class LogReader {
   }
 }
 
-/** Characters that are passed on without waiting for the end of the turn. */
+/** Characters that are written without waiting for the end of the turn. */
 const enough = 16_000;
 
 /**
- * Passes the lines of one turn of the event loop on together: below, a line by
- * itself costs a look at all that still waits there, which was a third of the
- * cost of an access log line.
+ * Writes the lines of one turn of the event loop together: below, each separate
+ * write scans everything that still waits, which was a third of the cost of an
+ * access log line.
  */
 export class TurnLines implements DestinationStream {
   readonly #destination: DestinationStream;
@@ -181,7 +185,7 @@ export class TurnLines implements DestinationStream {
     if (this.#lines.length > enough) this.pass();
   }
 
-  /** Passes on what waits. */
+  /** Writes the waiting lines. */
   readonly pass = (): void => {
     const lines = this.#lines;
     this.#lines = '';

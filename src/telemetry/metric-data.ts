@@ -2,7 +2,7 @@
 import { type HrTime, ValueType } from '@opentelemetry/api';
 import { hrTime } from '@opentelemetry/core';
 import { AggregationTemporality, DataPointType, type MetricData } from '@opentelemetry/sdk-metrics';
-import type { FamilyReport, HistogramReport, NumbersReport } from './ledger-report.js';
+import type { FamilyReport, HistogramReport, NumbersReport } from './metric-report.js';
 
 /** The families that have series, counted since `startTime`. */
 export function metricData(families: readonly FamilyReport[], startTime: HrTime): MetricData[] {

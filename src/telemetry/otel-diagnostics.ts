@@ -1,4 +1,4 @@
-/** What the OpenTelemetry SDK has to say, as lines of our log; a collector that is down repeats itself. */
+/** Diagnostics of the OpenTelemetry SDK as lines of our log, rate-limited while a collector is down. */
 import { type DiagLogger, DiagLogLevel, diag } from '@opentelemetry/api';
 import { diagLogLevelFromString, getStringFromEnv } from '@opentelemetry/core';
 import type { Logger } from 'pino';
@@ -13,7 +13,7 @@ export class OtelDiagnostics implements DiagLogger {
     this.#limiter = limiter;
   }
 
-  /** Takes the SDK's place to write to, which is one per process; `OTEL_LOG_LEVEL` says how much. */
+  /** Registers itself as the SDK's logger, of which a process has one; `OTEL_LOG_LEVEL` sets the level. */
   install(): void {
     const logLevel = diagLogLevelFromString(getStringFromEnv('OTEL_LOG_LEVEL')) ?? DiagLogLevel.WARN;
     diag.setLogger(this, { logLevel, suppressOverrideMessage: true });

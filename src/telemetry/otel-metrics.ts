@@ -1,5 +1,5 @@
 /**
- * Pushes the ledger by OTLP, loaded only when somebody asked for it. The SDK's
+ * Exports the metric registry by OTLP, loaded only when asked for. The SDK's
  * own set-up makes readers that take no producer, so this reads the few
  * variables that choose exporter and interval; endpoint, headers, compression,
  * timeout and TLS the exporters read themselves.
@@ -19,7 +19,7 @@ import type { Logger } from 'pino';
 const defaultInterval = 60_000;
 const defaultTimeout = 30_000;
 
-/** Starts pushing; `shutdown` sends what there is and stops. */
+/** Starts exporting; `shutdown` exports once more and stops. */
 export async function startMetricExport(
   producer: MetricProducer,
   resource: Resource,
@@ -52,7 +52,7 @@ async function exportersFromEnvironment(log: Logger): Promise<PushMetricExporter
   for (const name of names) {
     if (name === 'otlp') exporters.push(await otlpExporter(log));
     else if (name === 'console') exporters.push(new ConsoleMetricExporter());
-    // `/metrics` is always there; `none` beside others says nothing.
+    // `/metrics` is always served; `none` beside others has no effect.
     else if (name !== 'prometheus' && name !== 'none') {
       log.warn('OTEL_METRICS_EXPORTER names an exporter that is not known: otlp, console, prometheus, none');
     }

@@ -1,4 +1,4 @@
-/** Who sends the telemetry, as the standard variables and the host say. */
+/** The resource that sends the telemetry, from the standard variables and the host. */
 import {
   defaultResource,
   detectResources,
@@ -15,9 +15,9 @@ import {
 } from '@opentelemetry/semantic-conventions';
 
 /**
- * The service; `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` have the last
- * word, save that an instance id which they give to several workers is told
- * apart by the worker's number.
+ * The service. `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` override it,
+ * but an instance id that they give to several workers gets the worker's number
+ * appended.
  */
 export function describeService(version: string, worker: number | undefined): Resource {
   const service = defaultResource()
@@ -29,7 +29,7 @@ export function describeService(version: string, worker: number | undefined): Re
   return service.merge(resourceFromAttributes({ [ATTR_SERVICE_INSTANCE_ID]: `${given}-${worker}` }));
 }
 
-/** The service and the host it runs on, for what is pushed; looking for the host may start a process. */
+/** The service and its host, for exports; detecting the host may start a process. */
 export async function describeSender(service: Resource): Promise<Resource> {
   const host = detectResources({ detectors: [hostDetector] });
   await host.waitForAsyncAttributes?.();

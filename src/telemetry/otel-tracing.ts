@@ -1,7 +1,7 @@
 /**
- * The OpenTelemetry SDK for traces, loaded only when somebody asked for them:
- * it costs 180 ms and 47 MiB. It reads the standard variables itself, save the
- * sampler, which must be in our hands to be asked before a span is made.
+ * The OpenTelemetry SDK for traces, loaded only when asked for:
+ * it costs 180 ms and 47 MiB. It reads the standard variables itself, but the
+ * sampler is ours, since it is asked before a span is created.
  */
 import { context, logs, propagation, type Sampler, trace } from '@opentelemetry/api';
 import { getNumberFromEnv, getStringFromEnv } from '@opentelemetry/core';
@@ -23,7 +23,7 @@ import { type TraceIds, Tracing } from './tracing.js';
 export function startTracing(resource: Resource, log: Logger, diagnostics: OtelDiagnostics): Tracing {
   const ids = new DrawnIds();
   const sampler = samplerFromEnvironment(log);
-  // Its constructor turns to the console if OTEL_LOG_LEVEL is set, and would complain about us.
+  // Its constructor would replace our logger with the console if OTEL_LOG_LEVEL is set.
   diagnostics.remove();
   const sdk = new NodeSDK({
     resource,
@@ -52,7 +52,7 @@ export function startTracing(resource: Resource, log: Logger, diagnostics: OtelD
   });
 }
 
-/** Gives the trace id that was drawn for the sampler's decision to the span that follows from it. */
+/** Passes the trace id that the sampler decided on to the span that follows. */
 class DrawnIds implements IdGenerator, TraceIds {
   readonly #random = new RandomIdGenerator();
   #drawn: string | undefined;

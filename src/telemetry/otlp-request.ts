@@ -1,7 +1,7 @@
 /**
  * Whether the environment asks for export. Nothing of the SDK is loaded for it
- * otherwise: the SDK's own default, to export to a collector on localhost that
- * nobody runs, would be noise.
+ * otherwise: the SDK's own default, to export to a collector on localhost, is
+ * noise where none runs.
  */
 
 /** What the standard variables ask to be exported. */

@@ -1,5 +1,5 @@
 /**
- * What the process itself costs: CPU, memory, file descriptors, event loop.
+ * The process itself: CPU, memory, file descriptors, event loop.
  *
  * The semantic conventions of these are not stable yet, and their names are
  * only in the incubating entry, which may drop one in any minor release and
@@ -8,7 +8,7 @@
  */
 import { readdirSync } from 'node:fs';
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
-import type { Ledger, Reading } from './ledger.js';
+import type { MetricRegistry, Reading } from './metric-registry.js';
 
 export const processMetricNames = {
   METRIC_PROCESS_CPU_TIME: 'process.cpu.time',
@@ -30,13 +30,13 @@ export const processMetricNames = {
 const names = processMetricNames;
 const noLabels = {};
 
-/** Registers the metrics in the ledger; `close` stops the event-loop monitor. */
+/** Registers the metrics; `close` stops the event-loop monitor. */
 export class ProcessMetrics {
   readonly #loop = new LoopWindow();
 
-  constructor(ledger: Ledger) {
+  constructor(registry: MetricRegistry) {
     const one = (value: number): Reading[] => [{ labels: noLabels, value }];
-    ledger.readings(
+    registry.readings(
       'counter',
       { name: names.METRIC_PROCESS_CPU_TIME, unit: 's', help: 'CPU time used, by mode.' },
       () => {
@@ -47,17 +47,17 @@ export class ProcessMetrics {
         ];
       },
     );
-    ledger.readings(
+    registry.readings(
       'level',
       { name: names.METRIC_PROCESS_MEMORY_USAGE, unit: 'By', help: 'Physical memory in use.' },
       () => one(process.memoryUsage.rss()),
     );
-    ledger.readings(
+    registry.readings(
       'most',
       { name: names.METRIC_PROCESS_UPTIME, unit: 's', help: 'How long the process has run.' },
       () => one(process.uptime()),
     );
-    ledger.readings(
+    registry.readings(
       'level',
       {
         name: names.METRIC_PROCESS_UNIX_FILE_DESCRIPTOR_COUNT,
@@ -66,7 +66,7 @@ export class ProcessMetrics {
       },
       openDescriptors,
     );
-    ledger.readings(
+    registry.readings(
       'counter',
       { name: names.METRIC_NODEJS_EVENTLOOP_TIME, unit: 's', help: 'Time of the event loop, by state.' },
       () => {
@@ -77,7 +77,7 @@ export class ProcessMetrics {
         ];
       },
     );
-    ledger.readings(
+    registry.readings(
       'most',
       { name: names.METRIC_NODEJS_EVENTLOOP_UTILIZATION, unit: '1', help: 'Busy share of the event loop.' },
       () => one(this.#loop.read().utilization),
@@ -90,7 +90,7 @@ export class ProcessMetrics {
       [names.METRIC_NODEJS_EVENTLOOP_DELAY_P90, 'p90'],
       [names.METRIC_NODEJS_EVENTLOOP_DELAY_P99, 'p99'],
     ] as const) {
-      ledger.readings('most', { name, unit: 's', help: `Event loop delay, ${of}.` }, () =>
+      registry.readings('most', { name, unit: 's', help: `Event loop delay, ${of}.` }, () =>
         one(this.#loop.read().delay[of]),
       );
     }
@@ -101,7 +101,7 @@ export class ProcessMetrics {
   }
 }
 
-/** Procfs only; elsewhere there is no cheap way, and the family has no series. */
+/** From procfs only; elsewhere there is no cheap way, and the family has no series. */
 function openDescriptors(): Reading[] {
   if (process.platform !== 'linux') return [];
   // One of them is the directory being read.
@@ -114,11 +114,11 @@ interface LoopReading {
   readonly delay: Readonly<Record<'min' | 'max' | 'mean' | 'p50' | 'p90' | 'p99', number>>;
 }
 
-/** Shortest window, in milliseconds: several readers of one process must not empty it for one another. */
+/** The shortest window, in milliseconds: several readers of one process must not reset it for each other. */
 const shortestWindow = 5000;
 const resolution = 20;
 
-/** The event loop since the window before. */
+/** The event loop since the previous window. */
 class LoopWindow {
   readonly #delays = monitorEventLoopDelay({ resolution });
   #base = performance.eventLoopUtilization();

@@ -7,8 +7,8 @@ import { hrTime } from '@opentelemetry/core';
 import { PrometheusSerializer } from '@opentelemetry/exporter-prometheus';
 import type { Resource } from '@opentelemetry/resources';
 import { DataPointType, type MetricData } from '@opentelemetry/sdk-metrics';
-import { type FamilyReport, merged } from './ledger-report.js';
 import { metricData } from './metric-data.js';
+import { type FamilyReport, merged } from './metric-report.js';
 
 /** The media type of what `PrometheusText.of` gives. */
 export const prometheusContentType = 'text/plain; version=0.0.4; charset=utf-8';
@@ -20,12 +20,12 @@ export class PrometheusText {
   readonly #started = hrTime();
   readonly #serializer = new PrometheusSerializer(undefined, false, undefined, false, true);
 
-  /** @param resource who tells it, once for all processes */
+  /** @param resource the resource, once for all processes */
   constructor(resource: Resource) {
     this.#resource = resource;
   }
 
-  /** What the processes report, as one, in Prometheus' text format. */
+  /** The merged reports of the processes in Prometheus' text format. */
   of(processes: readonly (readonly FamilyReport[])[]): string {
     const metrics = metricData(merged(processes), this.#started).map(withUnitInName);
     return this.#serializer.serialize({

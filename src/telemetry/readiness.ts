@@ -4,7 +4,7 @@
  * storage is *degraded*: cached answers are still served.
  */
 
-/** What the process, or several as one, can do now. */
+/** The state of one process, or of several combined. */
 export interface ReadinessState {
   readonly ready: boolean;
   /** Ready, but the cache or the storage failed at its last operation. */
@@ -44,7 +44,7 @@ export class Readiness {
     return this.#storageUp;
   }
 
-  /** The storage was there and held a registry: what start-up waits for. */
+  /** The storage was seen and holds a registry: start-up waits for that. */
   storageWasSeen(): void {
     if (this.#storageSeen && this.#storageUp) return;
     this.#storageSeen = true;
@@ -52,7 +52,7 @@ export class Readiness {
     this.#tell();
   }
 
-  /** The process takes no new work; there is no way back. */
+  /** The process accepts no new work, for good. */
   drain(): void {
     if (this.#draining) return;
     this.#draining = true;
@@ -73,7 +73,7 @@ export class Readiness {
     this.#tell();
   }
 
-  /** Calls back after every change; returns how to stop that. A listener must not throw. */
+  /** Calls the listener after every change; returns how to remove it. A listener must not throw. */
   onChange(listener: (state: ReadinessState) => void): () => void {
     this.#listeners.add(listener);
     return () => {

@@ -7,18 +7,18 @@ import type { StorageDriver } from '../storage/storage-driver.js';
 import { CallTelemetry } from './call-telemetry.js';
 import { type DebugVars, DomainObserver } from './domain-observer.js';
 import { Instruments } from './instruments.js';
-import { Ledger } from './ledger.js';
-import { LedgerProducer } from './ledger-producer.js';
-import { type FamilyReport, reportOf } from './ledger-report.js';
 import { LogLimiter } from './log-limiter.js';
 import { countDropped } from './logging.js';
 import { MeasuredCache } from './measured-cache.js';
+import { MetricRegistry } from './metric-registry.js';
+import { type FamilyReport, reportOf } from './metric-report.js';
 import { OtelDiagnostics } from './otel-diagnostics.js';
 import { describeSender, describeService } from './otel-resource.js';
 import { exportRequest } from './otlp-request.js';
 import { ProcessMetrics } from './process-metrics.js';
 import { PrometheusText } from './prometheus-text.js';
 import type { Readiness } from './readiness.js';
+import { RegistryProducer } from './registry-producer.js';
 import { TimedDriver } from './timed-driver.js';
 import type { Tracing } from './tracing.js';
 
@@ -28,15 +28,15 @@ export interface TelemetryOptions {
   readonly accessLog: boolean;
   /** Of the service, for the resource. */
   readonly version: string;
-  /** Learns how cache and storage are. */
+  /** Updated with the health of cache and storage. */
   readonly readiness: Readiness;
-  /** Lines that the log could not take. */
+  /** Lines that the log dropped. */
   readonly droppedLines: () => number;
   /** Which of several processes this is, counted from 1. */
   readonly worker?: number | undefined;
 }
 
-/** How often, in milliseconds, one kind of repeated line is written. */
+/** Milliseconds between two lines of one repeated kind. */
 const repeatedLineInterval = 1000;
 /** How long, in milliseconds, a last export may take when the process ends. */
 const lastExport = 1500;
@@ -52,11 +52,11 @@ export interface Telemetry {
   timed(driver: StorageDriver): StorageDriver;
   /** The numbers of this process. */
   report(): FamilyReport[];
-  /** What `/metrics` answers of this process. */
+  /** The text of `/metrics` for this process. */
   metricsText(): string;
-  /** What `/debug/vars` answers of this process. */
+  /** The values of `/debug/vars` for this process. */
   debugVars(): DebugVars;
-  /** Sends what is still to be sent, for at most 1.5 seconds, and stops. Never rejects. */
+  /** Exports what is left, for at most 1.5 seconds, and stops. Never rejects. */
   shutdown(): Promise<void>;
 }
 
@@ -64,20 +64,20 @@ export interface Telemetry {
 export async function startTelemetry(options: TelemetryOptions): Promise<Telemetry> {
   const { log, accessLog, readiness } = options;
   const limiter = new LogLimiter(repeatedLineInterval);
-  const ledger = new Ledger();
-  const instruments = new Instruments(ledger);
-  ledger.readings(
+  const registry = new MetricRegistry();
+  const instruments = new Instruments(registry);
+  registry.readings(
     'least',
     { name: 'layercache.cache.up', unit: '', help: 'Whether the cache answers.' },
     () => [{ labels: {}, value: readiness.cacheUp ? 1 : 0 }],
   );
-  ledger.readings(
+  registry.readings(
     'least',
     { name: 'layercache.storage.up', unit: '', help: 'Whether the storage answers.' },
     () => [{ labels: {}, value: readiness.storageUp ? 1 : 0 }],
   );
-  countDropped(ledger, options.droppedLines);
-  const processMetrics = new ProcessMetrics(ledger);
+  countDropped(registry, options.droppedLines);
+  const processMetrics = new ProcessMetrics(registry);
   const service = describeService(options.version, options.worker);
   const text = new PrometheusText(service);
   const observer = new DomainObserver(instruments, log, limiter);
@@ -97,7 +97,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
     }
     if (request.metrics) {
       const { startMetricExport } = await import('./otel-metrics.js');
-      const started = await startMetricExport(new LedgerProducer(ledger), sender, log);
+      const started = await startMetricExport(new RegistryProducer(registry), sender, log);
       stops.push(() => started.shutdown());
     }
   }
@@ -121,8 +121,8 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
         tracing,
         up: (up) => readiness.storageIs(up),
       }),
-    report: () => reportOf(ledger).families,
-    metricsText: () => text.of([reportOf(ledger).families]),
+    report: () => reportOf(registry).families,
+    metricsText: () => text.of([reportOf(registry).families]),
     debugVars: () => observer.debugVars,
     shutdown: async () => {
       processMetrics.close();

@@ -1,4 +1,4 @@
-/** A storage driver, measured from outside: same contract in, same contract out. */
+/** Measures a storage driver from outside: same contract in, same contract out. */
 import { performance } from 'node:perf_hooks';
 import {
   BlobChangedError,
@@ -12,7 +12,7 @@ import {
   type StorageDriver,
   StorageError,
 } from '../storage/storage-driver.js';
-import { type Outcome, WatchedOperation, type WatchParts } from './operation-watch.js';
+import { MeasuredOperation, type MeasureOptions, type Outcome } from './measured-operation.js';
 
 // Absence is believed only of a storage that is there (rule 11), and so are its other answers.
 const notFound: Outcome = { name: 'not_found', plug: 'up', fault: false };
@@ -24,12 +24,12 @@ const cancelled: Outcome = { name: 'cancelled', plug: 'unknown', fault: false };
 const failed: Outcome = { name: 'error', plug: 'down', fault: true };
 const defect: Outcome = { name: 'error', plug: 'unknown', fault: true };
 
-function judge(error: unknown, signal: AbortSignal): Outcome {
+function classify(error: unknown, signal: AbortSignal): Outcome {
   if (error instanceof PathNotFoundError) return notFound;
   if (error instanceof BlobChangedError) return changed;
   if (error instanceof FileTooLongError) return tooLong;
   if (error instanceof InvalidPathError || causeOf(error) instanceof InvalidPathError) return invalid;
-  // A deadline aborts too, and then the storage is at fault, not the caller.
+  // A deadline aborts too, and is the storage's failure, not the caller's.
   if (error instanceof StorageError || isTimeout(error)) return failed;
   return signal.aborted ? cancelled : defect;
 }
@@ -44,22 +44,22 @@ function isTimeout(error: unknown): boolean {
 
 export class TimedDriver implements StorageDriver {
   readonly #driver: StorageDriver;
-  readonly #open: WatchedOperation;
-  readonly #read: WatchedOperation;
-  readonly #stat: WatchedOperation;
-  readonly #readSmall: WatchedOperation;
-  readonly #check: WatchedOperation;
-  readonly #redirectUrl: WatchedOperation;
+  readonly #open: MeasuredOperation;
+  readonly #read: MeasuredOperation;
+  readonly #stat: MeasuredOperation;
+  readonly #readSmall: MeasuredOperation;
+  readonly #check: MeasuredOperation;
+  readonly #redirectUrl: MeasuredOperation;
 
-  constructor(driver: StorageDriver, parts: WatchParts) {
+  constructor(driver: StorageDriver, parts: MeasureOptions) {
     this.#driver = driver;
-    this.#open = new WatchedOperation('open', parts);
-    this.#read = new WatchedOperation('read', parts);
-    this.#stat = new WatchedOperation('stat', parts);
-    this.#readSmall = new WatchedOperation('read_small', parts);
-    this.#check = new WatchedOperation('check', parts);
-    // A signature asks nobody: it says nothing about the storage.
-    this.#redirectUrl = new WatchedOperation('redirect_url', { ...parts, up: () => {} });
+    this.#open = new MeasuredOperation('open', parts);
+    this.#read = new MeasuredOperation('read', parts);
+    this.#stat = new MeasuredOperation('stat', parts);
+    this.#readSmall = new MeasuredOperation('read_small', parts);
+    this.#check = new MeasuredOperation('check', parts);
+    // Signing sends no request, so it says nothing about the storage.
+    this.#redirectUrl = new MeasuredOperation('redirect_url', { ...parts, up: () => {} });
   }
 
   get name(): string {
@@ -70,30 +70,32 @@ export class TimedDriver implements StorageDriver {
     const { size, version, reader } = await this.#open.follow(
       performance.now(),
       this.#driver.open(path, range, signal),
-      (error) => judge(error, signal),
+      (error) => classify(error, signal),
     );
     return { size, version, reader: new TimedReader(reader, this.#read, signal) };
   }
 
   stat(path: string, signal: AbortSignal): Promise<BlobStat> {
     return this.#stat.follow(performance.now(), this.#driver.stat(path, signal), (error) =>
-      judge(error, signal),
+      classify(error, signal),
     );
   }
 
   readSmall(path: string, signal: AbortSignal): Promise<Uint8Array> {
     return this.#readSmall.follow(performance.now(), this.#driver.readSmall(path, signal), (error) =>
-      judge(error, signal),
+      classify(error, signal),
     );
   }
 
   check(signal: AbortSignal): Promise<void> {
-    return this.#check.follow(performance.now(), this.#driver.check(signal), (error) => judge(error, signal));
+    return this.#check.follow(performance.now(), this.#driver.check(signal), (error) =>
+      classify(error, signal),
+    );
   }
 
   redirectUrl(path: string, signal: AbortSignal): Promise<string | undefined> {
     return this.#redirectUrl.follow(performance.now(), this.#driver.redirectUrl(path, signal), (error) =>
-      judge(error, signal),
+      classify(error, signal),
     );
   }
 
@@ -105,19 +107,19 @@ export class TimedDriver implements StorageDriver {
 /** Reads are too many for a span each; their durations and failures count. */
 class TimedReader implements BlobReader {
   readonly #reader: BlobReader;
-  readonly #read: WatchedOperation;
-  readonly #judge: (error: unknown) => Outcome;
+  readonly #read: MeasuredOperation;
+  readonly #classify: (error: unknown) => Outcome;
   #closed = false;
 
-  constructor(reader: BlobReader, read: WatchedOperation, signal: AbortSignal) {
+  constructor(reader: BlobReader, read: MeasuredOperation, signal: AbortSignal) {
     this.#reader = reader;
     this.#read = read;
-    // A read that its own reader's closing ended says nothing about the storage.
-    this.#judge = (error) => (this.#closed ? cancelled : judge(error, signal));
+    // A read that ended because its reader was closed says nothing about the storage.
+    this.#classify = (error) => (this.#closed ? cancelled : classify(error, signal));
   }
 
   read(into: Uint8Array): Promise<number> {
-    return this.#read.time(performance.now(), this.#reader.read(into), this.#judge);
+    return this.#read.time(performance.now(), this.#reader.read(into), this.#classify);
   }
 
   unchanged(): Promise<boolean> {

@@ -1,19 +1,19 @@
 /**
- * One of several processes that answer. It accepts no connections: the primary
- * hands them over. It ends when it is told to, when it is sent SIGTERM, and
- * when the primary is gone, each time with a drain.
+ * One of several worker processes. It accepts no connections: the supervisor
+ * hands them over. It drains and ends on the supervisor's message, on SIGTERM,
+ * and when the supervisor is gone.
  */
 import type { Socket } from 'node:net';
 import { ConfigError } from '../cli/options.js';
 import type { App } from '../server/app.js';
-import type { ProcessLife } from '../server/process-life.js';
-import type { ProcessReport, StartMessage, ToPrimary, ToWorker } from './messages.js';
+import type { ProcessLog } from '../server/process-log.js';
+import type { ProcessReport, StartMessage, ToSupervisor, ToWorker } from './messages.js';
 
 class WorkerProcess {
   #started = false;
   #starting: Promise<App> | undefined;
   #app: App | undefined;
-  #life: ProcessLife | undefined;
+  #life: ProcessLog | undefined;
   #draining = false;
 
   readonly onMessage = (message: ToWorker, socket?: Socket): void => {
@@ -22,7 +22,7 @@ class WorkerProcess {
         if (!this.#started) void this.#start(message);
         break;
       case 'poll':
-        tell({ type: 'report', poll: message.poll, report: this.#report() });
+        send({ type: 'report', poll: message.poll, report: this.#report() });
         break;
       case 'connection':
         this.#take(socket);
@@ -39,11 +39,11 @@ class WorkerProcess {
     }
   };
 
-  /** However often it is called, it drains once and cuts nothing. */
+  /** Idempotent; cuts nothing. */
   readonly drain = (): void => {
     if (this.#draining) return;
     this.#draining = true;
-    // While it is loaded there is nothing to lose; a start that fails ends the process by itself.
+    // Before the start there is no call to lose; a failed start ends the process by itself.
     if (this.#starting === undefined) process.exit(0);
     this.#starting.then(
       (app) => this.#end(app),
@@ -53,32 +53,32 @@ class WorkerProcess {
 
   async #start({ config, version, worker }: StartMessage): Promise<void> {
     this.#started = true;
-    const [{ openApp }, { beginLife }] = await Promise.all([
+    const [{ openApp }, { openProcessLog }] = await Promise.all([
       import('../server/app.js'),
-      import('../server/process-life.js'),
+      import('../server/process-log.js'),
     ]);
-    const life = await beginLife(config['log-level'], false, worker);
+    const life = await openProcessLog(config['log-level'], false, worker);
     const { log, dropped } = life;
     this.#life = life;
     this.#starting = openApp(config, { log, version, droppedLines: dropped, worker });
     try {
       const app = await this.#starting;
       this.#app = app;
-      app.readiness.onChange((state) => tell({ type: 'readiness', state }));
-      tell({ type: 'up', described: app.described, state: app.readiness.state });
+      app.readiness.onChange((state) => send({ type: 'readiness', state }));
+      send({ type: 'up', described: app.described, state: app.readiness.state });
       app.watch();
     } catch (error) {
       const isMistake = error instanceof ConfigError;
       if (!isMistake) log.fatal({ err: error }, 'cannot start');
       const line = isMistake ? error.message : undefined;
-      await told({ type: 'failed', code: isMistake ? 2 : 1, line });
+      await sendAndFlush({ type: 'failed', code: isMistake ? 2 : 1, line });
       await life.end(isMistake ? 2 : 1);
     }
   }
 
   async #end(app: App): Promise<void> {
     await app.drain();
-    await told({ type: 'report', report: this.#report() });
+    await sendAndFlush({ type: 'report', report: this.#report() });
     await this.#life?.end(0);
   }
 
@@ -89,23 +89,23 @@ class WorkerProcess {
 
   #take(socket: Socket | undefined): void {
     if (this.#app === undefined || this.#draining) {
-      // The primary has kept the connection, and gives it to another.
+      // The supervisor has kept the connection and dispatches it again.
       socket?.destroy();
-      tell({ type: 'refused' });
+      send({ type: 'refused' });
       return;
     }
-    tell({ type: 'taken' });
+    send({ type: 'taken' });
     if (socket !== undefined) this.#app.take(socket);
   }
 }
 
-// A primary that is gone cannot be told; that it is gone says 'disconnect'.
-function tell(message: ToPrimary): void {
+// A message to a dead supervisor is dropped; 'disconnect' reports its end.
+function send(message: ToSupervisor): void {
   process.send?.(message, undefined, undefined, () => {});
 }
 
 /** Resolves when the operating system has the message. */
-function told(message: ToPrimary): Promise<void> {
+function sendAndFlush(message: ToSupervisor): Promise<void> {
   return new Promise((resolve) => {
     if (process.send === undefined) resolve();
     else process.send(message, undefined, undefined, () => resolve());
@@ -114,8 +114,8 @@ function told(message: ToPrimary): Promise<void> {
 
 const worker = new WorkerProcess();
 process.on('message', worker.onMessage);
-// Supervisors send it to the whole group: it is the same drain, and never the second signal, which the primary counts.
+// Process managers signal the whole group: it is the same drain, and the supervisor counts the second signal.
 process.on('SIGTERM', worker.drain);
-// Terminals send it to the whole group, and the primary answers it.
+// Terminals signal the whole group, and the supervisor handles it.
 process.on('SIGINT', () => {});
 process.on('disconnect', worker.drain);

@@ -1,13 +1,13 @@
-/** A worker as the primary sees it. */
+/** A worker process, from the supervisor's side. */
 import { type ChildProcess, fork } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { Config } from '../cli/options.js';
 import type { ReadinessState } from '../telemetry/readiness.js';
-import type { ProcessReport, ToPrimary, ToWorker } from './messages.js';
-import { WholeLines } from './whole-lines.js';
+import { LineBuffer } from './line-buffer.js';
+import type { ProcessReport, ToSupervisor, ToWorker } from './messages.js';
 
-/** What a worker is to be. */
+/** What a worker is started with. */
 export interface WorkerSpec {
   readonly number: number;
   readonly config: Config;
@@ -23,27 +23,27 @@ export interface WorkerEnd {
 }
 
 export interface WorkerListener {
-  /** It can take connections. */
+  /** The worker can take connections. */
   up(worker: Worker): void;
   /** Its readiness has changed. */
   changed(worker: Worker): void;
-  /** It has taken its connection, and may be offered another. */
+  /** It has taken its connection and may be offered another. */
   free(worker: Worker): void;
-  /** It does not take the connection that it was offered, which is whole. */
+  /** It refused the connection that it was offered, of which nothing was read. */
   refused(socket: Socket): void;
   /** Lines for the log. */
   lines(text: string): void;
-  /** It is gone, and everything that it said was heard. */
+  /** It has ended, and all its messages and lines were received. */
   ended(worker: Worker, end: WorkerEnd): void;
 }
 
-/** Beside the bundle, and beside what the bundle is made from. */
+/** In `dist/`, beside the bundle. */
 const program = fileURLToPath(new URL('../layercache-worker.js', import.meta.url));
 
-/** Polls in a row that a worker may leave unanswered, and one that is still being loaded. */
-const patience = { running: 5, loading: 30 };
-/** Milliseconds that a dead process's pipes may stay open, held by a process of its own. */
-const lastWordsMs = 1000;
+/** Polls in a row that a running worker, and one that is still loading, may leave unanswered. */
+const maxUnanswered = { running: 5, loading: 30 };
+/** Milliseconds that a dead worker's pipes may stay open, held by a child of its own. */
+const pipeCloseTimeoutMs = 1000;
 
 export class Worker {
   readonly number: number;
@@ -55,10 +55,10 @@ export class Worker {
   #failure: WorkerEnd['failure'];
   #offered: Socket | undefined;
   #draining = false;
-  #heard = false;
+  #hasAnswered = false;
   #unanswered = 0;
-  #poll = 0;
-  readonly #asking = new Map<number, () => void>();
+  #lastPoll = 0;
+  readonly #polls = new Map<number, () => void>();
 
   constructor({ number, config, version }: WorkerSpec, listener: WorkerListener) {
     this.number = number;
@@ -68,9 +68,9 @@ export class Worker {
       stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
     });
     this.#child = child;
-    const lines = new WholeLines((text) => listener.lines(text));
+    const lines = new LineBuffer((text) => listener.lines(text));
     child.stdout?.setEncoding('utf8').on('data', (piece: string) => lines.write(piece));
-    child.on('message', (message: ToPrimary) => this.#onMessage(message));
+    child.on('message', (message: ToSupervisor) => this.#onMessage(message));
     this.#awaitEnd(child);
     this.#send({ type: 'start', config, version, worker: number });
   }
@@ -84,12 +84,12 @@ export class Worker {
     return this.#described;
   }
 
-  /** How it is, once it is up. */
+  /** Its readiness, once it is up. */
   get state(): ReadinessState | undefined {
     return this.#state;
   }
 
-  /** The last numbers that it told. */
+  /** Its last report. */
   get report(): ProcessReport | undefined {
     return this.#report;
   }
@@ -99,29 +99,29 @@ export class Worker {
     return this.#described !== undefined && this.#offered === undefined && !this.#draining;
   }
 
-  /** Offers a connection to a worker that is free. Until it is taken it stays ours. */
+  /** Offers a connection to a free worker. The supervisor keeps it until the worker has taken it. */
   offer(socket: Socket): void {
     this.#offered = socket;
     this.#send({ type: 'connection' }, socket);
   }
 
-  /** Asks for its numbers; resolves when they are there, or never will be. */
-  ask(): Promise<void> {
+  /** Asks for a report; resolves when it has arrived, or never will. */
+  poll(): Promise<void> {
     const { promise, resolve } = Promise.withResolvers<void>();
-    this.#asking.set(++this.#poll, resolve);
-    this.#send({ type: 'poll', poll: this.#poll });
+    this.#polls.set(++this.#lastPoll, resolve);
+    this.#send({ type: 'poll', poll: this.#lastPoll });
     return promise;
   }
 
-  /** Looks whether it is alive; called at even times. Says `false` for one that has been silent for too long. */
-  look(): boolean {
-    if (this.#unanswered >= (this.#heard ? patience.running : patience.loading)) return false;
+  /** Polls the worker; called at a regular interval. Returns `false` for one that has been silent for too long. */
+  checkAlive(): boolean {
+    if (this.#unanswered >= (this.#hasAnswered ? maxUnanswered.running : maxUnanswered.loading)) return false;
     this.#unanswered++;
-    this.#send({ type: 'poll', poll: ++this.#poll });
+    this.#send({ type: 'poll', poll: ++this.#lastPoll });
     return true;
   }
 
-  tellOthersReady(ready: boolean): void {
+  sendOthersReady(ready: boolean): void {
     this.#send({ type: 'others', ready });
   }
 
@@ -140,8 +140,8 @@ export class Worker {
     this.#child.kill('SIGKILL');
   }
 
-  #onMessage(message: ToPrimary): void {
-    this.#heard = true;
+  #onMessage(message: ToSupervisor): void {
+    this.#hasAnswered = true;
     this.#unanswered = 0;
     switch (message.type) {
       case 'up':
@@ -162,26 +162,26 @@ export class Worker {
         if (message.poll !== undefined) this.#answered(message.poll);
         return;
       case 'taken': {
-        // Closes our copy only: the worker has its own.
+        // Closes our copy of the descriptor: the worker has its own.
         this.#offered?.destroy();
         this.#offered = undefined;
         this.#listener.free(this);
         return;
       }
       case 'refused':
-        this.#giveBack();
+        this.#returnOffered();
     }
   }
 
   #answered(poll: number): void {
-    for (const [asked, resolve] of this.#asking) {
+    for (const [asked, resolve] of this.#polls) {
       if (asked > poll) continue;
-      this.#asking.delete(asked);
+      this.#polls.delete(asked);
       resolve();
     }
   }
 
-  #giveBack(): void {
+  #returnOffered(): void {
     const socket = this.#offered;
     this.#offered = undefined;
     if (socket !== undefined) this.#listener.refused(socket);
@@ -189,29 +189,29 @@ export class Worker {
 
   #awaitEnd(child: ChildProcess): void {
     let timer: NodeJS.Timeout | undefined;
-    let over = false;
+    let ended = false;
     const end = () => {
-      if (over) return;
-      over = true;
+      if (ended) return;
+      ended = true;
       clearTimeout(timer);
       this.#draining = true;
-      this.#answered(this.#poll);
-      this.#giveBack();
+      this.#answered(this.#lastPoll);
+      this.#returnOffered();
       const { exitCode: code, signalCode: signal } = child;
       this.#listener.ended(this, { code, signal, failure: this.#failure });
     };
     child.once('exit', () => {
-      timer = setTimeout(end, lastWordsMs);
+      timer = setTimeout(end, pipeCloseTimeoutMs);
     });
     child.once('close', end);
-    // One that could not even be made says nothing else.
+    // A process that could not be created emits no other event.
     child.once('error', (error) => {
       this.#failure ??= { code: 1, line: `cannot start a worker: ${error.message}` };
       if (child.pid === undefined) end();
     });
   }
 
-  /** To one that is gone nothing can be said; that it is gone is heard of elsewhere. */
+  /** A message to a dead worker is dropped; its end is handled elsewhere. */
   #send(message: ToWorker, socket?: Socket): void {
     this.#child.send(message, socket, { keepOpen: true }, () => {});
   }

@@ -1,9 +1,9 @@
 /** Who may do what at the nine RPCs, by token and by client certificate. */
 import { type ChannelCredentials, credentials, Metadata, type ServiceError, status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { type Access, ListedAccess, TokenInvalidError } from '../../src/auth/access.js';
 import { AccessPolicy } from '../../src/auth/access-policy.js';
 import { CertificateAuthenticator, subjectNames } from '../../src/auth/certificate-authenticator.js';
+import { type Access, ScopedPrincipal, TokenInvalidError } from '../../src/auth/principal.js';
 import { SigningKeys } from '../../src/auth/signing-keys.js';
 import { TokenAuthenticator } from '../../src/auth/token-authenticator.js';
 import { TokenVerifier, type VerifiedToken } from '../../src/auth/token-verifier.js';
@@ -210,7 +210,7 @@ describe('a token that is known', () => {
     expect(first).toBeInstanceOf(Promise);
     await Promise.all([first, second]);
     const known = authenticator.identify(call('a'));
-    expect(known).toBeInstanceOf(ListedAccess);
+    expect(known).toBeInstanceOf(ScopedPrincipal);
     expect(known).toBe(await first);
     await authenticator.identify(call('b'));
     expect(verifier.asked).toEqual(['a', 'b']);

@@ -1,8 +1,8 @@
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, it, onTestFinished } from 'vitest';
-import { KeysUnavailableError } from '../../src/auth/access.js';
 import { defaultKeySetUrlSettings, KeySetUrl, type KeySetUrlSettings } from '../../src/auth/key-set-url.js';
+import { KeysUnavailableError } from '../../src/auth/principal.js';
 
 const setOf = (...kids: string[]) =>
   JSON.stringify({

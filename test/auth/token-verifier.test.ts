@@ -9,9 +9,9 @@ import {
   X509Certificate,
 } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { KeysUnavailableError, TokenInvalidError } from '../../src/auth/access.js';
 import { signerOf } from '../../src/auth/certificate-chain.js';
 import { libtrustId } from '../../src/auth/key-set.js';
+import { KeysUnavailableError, TokenInvalidError } from '../../src/auth/principal.js';
 import { SigningKeys } from '../../src/auth/signing-keys.js';
 import { maxTokenLength, TokenVerifier } from '../../src/auth/token-verifier.js';
 import {
@@ -64,8 +64,8 @@ async function refusal(verifier: TokenVerifier, token: string): Promise<string> 
 describe('a token is taken', () => {
   it('that a certificate signed which leads to a root, as the registry takes it', async () => {
     const token = own.issue(access);
-    const { access: granted, until } = await (await withBundle()).verify(token);
-    expect(granted).toEqual(access);
+    const { access: authorized, until } = await (await withBundle()).verify(token);
+    expect(authorized).toEqual(access);
     expect(until / 1000 - now()).toBeGreaterThan(100);
     expect(until / 1000 - now()).toBeLessThanOrEqual(120);
   });

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseCommandLine } from '../../src/cli/command-line.js';
-import { environmentName, optionNames, options } from '../../src/cli/options.js';
+import { options } from '../../src/cli/option-schema.js';
+import { environmentName, optionNames } from '../../src/cli/options.js';
 
 const parse = (args: string[], environment: NodeJS.ProcessEnv = {}) =>
   parseCommandLine(args, environment, '1.2.3');
@@ -96,7 +97,7 @@ describe('serve', () => {
         'access-log': 'off',
       },
     };
-    expect(Object.keys(values)).toEqual(optionNames);
+    expect(Object.keys(values).sort()).toEqual([...optionNames].sort());
     expect(parse(optionNames.map((name) => `--${name}=${values[name]}`))).toEqual(expected);
     const environment = Object.fromEntries(optionNames.map((name) => [environmentName(name), values[name]]));
     expect(parse([], environment)).toEqual(expected);
@@ -146,6 +147,15 @@ describe('mistakes are one line and exit code 2', () => {
 });
 
 describe('--help', () => {
+  it('is grouped by what the options are about', () => {
+    const invocation = parse(['serve', '--help']);
+    if (invocation.command !== 'none') throw new Error('it runs something');
+    const headings = [...invocation.text.matchAll(/^([A-Z].*):$/gm)].map(([, heading]) => heading);
+    expect(headings).toEqual(
+      expect.arrayContaining([...new Set(optionNames.map((name) => options[name].group))]),
+    );
+  });
+
   it.each([[['--help']], [['serve', '--help']], [['-h']]])('%j tells of every option', (args) => {
     const invocation = parse(args);
     if (invocation.command !== 'none') throw new Error('nothing was told');

@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { options } from '../../src/cli/option-schema.js';
 import { formatAddress } from '../../src/cli/option-values.js';
 import {
   ConfigError,
   environmentName,
   type OptionName,
   optionNames,
-  options,
   resolveConfig,
   resolveOption,
 } from '../../src/cli/options.js';

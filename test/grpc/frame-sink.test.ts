@@ -5,12 +5,12 @@ import { type Http2Session, connect as http2Connect } from 'node:http2';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { Server, ServerCredentials, type ServerWritableStream } from '@grpc/grpc-js';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { AnyCaller } from '../../src/auth/authenticator.js';
+import { NoAuthentication } from '../../src/auth/authenticator.js';
 import { FetchRequest, LayerCacheServiceService } from '../../src/gen/layercache/v1/layer_cache.js';
 import { BufferPool } from '../../src/grpc/buffer-pool.js';
-import { takeStreams } from '../../src/grpc/http2-server.js';
-import { LentBuffers } from '../../src/grpc/lent-buffers.js';
-import { plainStreams } from '../../src/grpc/plain-streams.js';
+import { directStreams } from '../../src/grpc/direct-streams.js';
+import { interceptStreams } from '../../src/grpc/http2-server.js';
+import { RetainedBuffers } from '../../src/grpc/retained-buffers.js';
 import { StallWatch } from '../../src/grpc/stall-watch.js';
 import { LibraryCall } from '../../src/grpc/streaming-call.js';
 import { DataLossError } from '../../src/layer/errors.js';
@@ -51,7 +51,7 @@ async function startAllWays(layer: () => ScriptedLayer): Promise<string> {
   const handle = fetchCall(
     {
       calls: new CallsInFlight(new RecordedCalls()),
-      authenticator: new AnyCaller(),
+      authenticator: new NoAuthentication(),
       admission,
       pool: new BufferPool(1 << 20),
       stallWatch,
@@ -67,13 +67,13 @@ async function startAllWays(layer: () => ScriptedLayer): Promise<string> {
     },
   );
   const { path, requestDeserialize } = fetch;
-  const take = plainStreams([{ streams: true, path, requestDeserialize, handle }], {
+  const take = directStreams([{ streams: true, path, requestDeserialize, handle }], {
     admission,
     stallWatch,
     maxMessageLength: 1 << 20,
   });
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
-  takeStreams(server, (stream, headers, handBack) =>
+  interceptStreams(server, (stream, headers, handBack) =>
     headers[toLibrary] === undefined ? take(stream, headers, handBack) : false,
   );
   const listener = createServer((socket) => injector.injectConnection(socket)).listen(0, '127.0.0.1');
@@ -144,7 +144,7 @@ describe('a stream that is reset while the connection still sends from its buffe
   }, 20_000);
 
   it('has a connection that holds too many such buffers ended, unless a later write on it was taken', async () => {
-    const lent = new LentBuffers(100);
+    const lent = new RetainedBuffers(100);
     const { session } = await openSession();
     const buffer = Buffer.alloc(60);
     lent.lend(session, buffer);

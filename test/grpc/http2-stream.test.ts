@@ -3,10 +3,10 @@ import { EventEmitter, once } from 'node:events';
 import { type ServerWritableStream, status } from '@grpc/grpc-js';
 import { expect, it } from 'vitest';
 import type { FetchRequest } from '../../src/gen/layercache/v1/layer_cache.js';
+import { BufferBudget } from '../../src/grpc/buffer-budget.js';
 import { BufferPool } from '../../src/grpc/buffer-pool.js';
-import { BufferShares } from '../../src/grpc/buffer-shares.js';
 import { resetStreamOf } from '../../src/grpc/http2-stream.js';
-import { LentBuffers } from '../../src/grpc/lent-buffers.js';
+import { RetainedBuffers } from '../../src/grpc/retained-buffers.js';
 import { StallWatch } from '../../src/grpc/stall-watch.js';
 import { LibraryCall } from '../../src/grpc/streaming-call.js';
 import { WriteTurns } from '../../src/grpc/write-turns.js';
@@ -52,8 +52,8 @@ it('rule 17: without the private part a stalled stream ends by its status, and l
     call,
     {
       pool,
-      shares: new BufferShares(1 << 20, () => 1),
-      lent: new LentBuffers(1 << 20),
+      shares: new BufferBudget(1 << 20, () => 1),
+      lent: new RetainedBuffers(1 << 20),
       stallWatch: new StallWatch(20),
       turns: new WriteTurns(1 << 20),
     },

@@ -6,7 +6,7 @@ import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'n
 import { credentials, type ServiceError, status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { Listeners } from '../../src/grpc/listeners.js';
-import { TlsHandshakes, TlsIdentityError } from '../../src/grpc/tls-handshakes.js';
+import { TlsHandshakes, TlsKeyPairError } from '../../src/grpc/tls-handshakes.js';
 import { CertificateAuthority, type IssuedCertificate } from '../parts/certificate-authority.js';
 import { digest, otherDigest, repository, ScriptedLayer } from '../rpc/scripted-layers.js';
 import { ask, failure, fetchAll, startServer } from '../rpc/started-server.js';
@@ -283,7 +283,7 @@ describe('a renewed identity', () => {
       { cert: next.cert, key: rubbish, clientCa: undefined },
       { cert: next.cert, key: next.key, clientCa: rubbish },
     ])
-      expect(() => server.renewTls(bad)).toThrow(TlsIdentityError);
+      expect(() => server.renewTls(bad)).toThrow(TlsKeyPairError);
     expect((await handshake(port)).getPeerCertificate().serialNumber).toBe(before);
     expect(await ask((done) => connect({}, trusting()).exists(request, done))).toMatchObject({
       exists: true,

@@ -5,7 +5,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { environmentName, optionNames, options } from '../../src/cli/options.js';
+import { options } from '../../src/cli/option-schema.js';
+import { environmentName, optionNames } from '../../src/cli/options.js';
 import { run } from '../parts/layercache-process.js';
 
 const root = join(import.meta.dirname, '..', '..');

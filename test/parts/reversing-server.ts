@@ -11,9 +11,9 @@ import {
 } from 'node:http2';
 import { type AddressInfo, createServer, type Server as Listener } from 'node:net';
 import { Metadata, Server, ServerCredentials, type sendUnaryData, status } from '@grpc/grpc-js';
-import { type StreamTaker, takeStreams } from '../../src/grpc/http2-server.js';
-import type { UnaryCall, UnaryMethod } from '../../src/grpc/plain-method.js';
-import { plainStreams } from '../../src/grpc/plain-streams.js';
+import type { UnaryCall, UnaryMethod } from '../../src/grpc/direct-method.js';
+import { directStreams } from '../../src/grpc/direct-streams.js';
+import { interceptStreams, type StreamInterceptor } from '../../src/grpc/http2-server.js';
 import { StallWatch } from '../../src/grpc/stall-watch.js';
 import { Admission } from '../../src/rpc/admission.js';
 
@@ -41,7 +41,7 @@ const method: UnaryMethod = {
 };
 
 /** Takes the calls of that RPC below grpc-js. */
-export const takesReversals = plainStreams([method], {
+export const takesReversals = directStreams([method], {
   admission: new Admission({ maxStreams: 1, maxInflight: 1, maxRequestBytes: 1 << 20 }, () => {}),
   stallWatch: new StallWatch(60_000),
   maxMessageLength,
@@ -59,7 +59,7 @@ export class ReversingServer {
   }
 
   /** Its streams are offered to `take`; grpc-js answers those that are not taken. */
-  static async start(take: StreamTaker | undefined): Promise<ReversingServer> {
+  static async start(take: StreamInterceptor | undefined): Promise<ReversingServer> {
     const server = new Server({ 'grpc.max_receive_message_length': maxMessageLength });
     const { path, requestDeserialize, responseSerialize, handle } = method;
     server.addService(
@@ -77,7 +77,8 @@ export class ReversingServer {
       { reverse: handle },
     );
     const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
-    if (take !== undefined && !takeStreams(server, take)) throw new Error('the HTTP/2 server is not found');
+    if (take !== undefined && !interceptStreams(server, take))
+      throw new Error('the HTTP/2 server is not found');
     const listener = createServer((socket) => injector.injectConnection(socket)).listen(0, '127.0.0.1');
     await once(listener, 'listening');
     return new ReversingServer(server, listener);

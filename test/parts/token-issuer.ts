@@ -1,6 +1,6 @@
 /** Signs bearer tokens as a registry's authorization service does, and as an attacker would. */
 import { createPrivateKey, createPublicKey, type KeyObject, sign, X509Certificate } from 'node:crypto';
-import type { Access } from '../../src/auth/access.js';
+import type { Access } from '../../src/auth/principal.js';
 import type { IssuedCertificate } from './certificate-authority.js';
 
 export const issuer = 'layercache test issuer';

@@ -1,6 +1,6 @@
 import { type ServiceError, status } from '@grpc/grpc-js';
 import { describe, expect, it } from 'vitest';
-import { KeysUnavailableError, ScopeMissingError, TokenInvalidError } from '../../src/auth/access.js';
+import { KeysUnavailableError, ScopeMissingError, TokenInvalidError } from '../../src/auth/principal.js';
 import {
   CacheUnavailableError,
   DataLossError,

@@ -7,7 +7,7 @@ import { status } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { ConfigError, type OptionName, resolveConfig } from '../../src/cli/options.js';
 import type { Digest } from '../../src/reference/digest.js';
-import { StartError } from '../../src/server/doors.js';
+import { StartError } from '../../src/server/listening.js';
 import { type Server, startServer } from '../../src/server/server.js';
 import { logTo } from '../../src/telemetry/logging.js';
 import { LayerClient, sha256Of } from '../parts/layer-client.js';

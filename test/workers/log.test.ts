@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { WholeLines } from '../../src/workers/whole-lines.js';
+import { LineBuffer } from '../../src/workers/line-buffer.js';
 import type { LayercacheProcess } from '../parts/layercache-process.js';
 import { parsePrometheus } from '../parts/prometheus-families.js';
 import { until, WorkersWorld } from '../parts/workers-world.js';
@@ -73,7 +73,7 @@ it('lines of workers never end up inside one another, however long', async () =>
 
 it('pieces of lines are put together, and what never ends is left out', () => {
   const passed: string[] = [];
-  const lines = new WholeLines((text) => passed.push(text));
+  const lines = new LineBuffer((text) => passed.push(text));
   for (const piece of ['a', 'b\nc', '\n', 'd\ne\nf']) lines.write(piece);
   lines.write('x'.repeat(2 << 20));
   lines.write('y\nz\n');

@@ -1,8 +1,8 @@
 /** What several workers are as one, and how soon one is replaced. */
 import { expect, it } from 'vitest';
 import { Readiness } from '../../src/telemetry/readiness.js';
+import { combinedReadiness } from '../../src/workers/combined-readiness.js';
 import { restartDelay } from '../../src/workers/restart-delay.js';
-import { wholeReadiness } from '../../src/workers/whole-readiness.js';
 
 function ready() {
   const readiness = new Readiness();
@@ -18,20 +18,20 @@ it('a worker is replaced at once, and later each time that the next ends soon, u
 
 it('ready while one is, degraded while fewer are than were asked for', () => {
   const [one, other, young] = [ready().state, ready().state, new Readiness().state];
-  expect(wholeReadiness([one, other], 2, false)).toMatchObject({ ready: true, degraded: false });
-  expect(wholeReadiness([one, young], 2, false)).toMatchObject({
+  expect(combinedReadiness([one, other], 2, false)).toMatchObject({ ready: true, degraded: false });
+  expect(combinedReadiness([one, young], 2, false)).toMatchObject({
     ready: true,
     degraded: true,
     storageUp: false,
   });
-  expect(wholeReadiness([one], 2, false)).toMatchObject({ ready: true, degraded: true, storageUp: true });
-  expect(wholeReadiness([young], 2, false)).toMatchObject({
+  expect(combinedReadiness([one], 2, false)).toMatchObject({ ready: true, degraded: true, storageUp: true });
+  expect(combinedReadiness([young], 2, false)).toMatchObject({
     ready: false,
     degraded: false,
     storageSeen: false,
   });
-  expect(wholeReadiness([], 2, false)).toMatchObject({ ready: false, storageUp: false });
-  expect(wholeReadiness([one, other], 2, true)).toMatchObject({
+  expect(combinedReadiness([], 2, false)).toMatchObject({ ready: false, storageUp: false });
+  expect(combinedReadiness([one, other], 2, true)).toMatchObject({
     ready: false,
     degraded: false,
     draining: true,
@@ -41,7 +41,7 @@ it('ready while one is, degraded while fewer are than were asked for', () => {
 it('degraded while one cannot reach its cache', () => {
   const alone = ready();
   alone.cacheIs(false);
-  expect(wholeReadiness([alone.state, ready().state], 2, false)).toMatchObject({
+  expect(combinedReadiness([alone.state, ready().state], 2, false)).toMatchObject({
     ready: true,
     degraded: true,
     cacheUp: false,

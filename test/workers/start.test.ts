@@ -110,7 +110,7 @@ it('one worker is one process, and loads nothing of this', async () => {
   });
   const loaded = (await readFile(list, 'utf8')).split('\n');
   expect(loaded.filter((url) => /dist\/(bundle\/app|layercache)\.js$/.test(url))).toHaveLength(2);
-  expect(loaded.filter((url) => /node:cluster|bundle\/primary|layercache-worker/.test(url))).toEqual([]);
+  expect(loaded.filter((url) => /node:cluster|bundle\/supervisor|layercache-worker/.test(url))).toEqual([]);
   expect(readFileSync(`/proc/${server.pid}/task/${server.pid}/children`, 'utf8')).toBe('');
   expect(server.log.filter((line) => line['worker'] !== undefined || line['workers'] !== undefined)).toEqual(
     [],

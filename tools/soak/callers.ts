@@ -6,7 +6,7 @@ import { blobPath } from '../../src/reference/layout.js';
 import { bytesOf, LayerClient } from '../../test/parts/layer-client.js';
 import type { Dice } from './dice.ts';
 import type { Complaint, Judge, Question } from './judge.ts';
-import type { Tally } from './tally.ts';
+import type { Sum } from './tally.ts';
 import type { Truth } from './truth.ts';
 
 export interface Subject {
@@ -18,7 +18,7 @@ export interface Subject {
 export interface CallerParts {
   readonly truth: Truth;
   readonly judge: Judge;
-  readonly tally: Tally;
+  readonly tally: Sum;
   readonly dice: Dice;
 }
 
@@ -47,7 +47,7 @@ export class Caller {
   readonly #client: LayerClient;
   readonly #truth: Truth;
   readonly #judge: Judge;
-  readonly #tally: Tally;
+  readonly #tally: Sum;
   readonly #dice: Dice;
 
   constructor(subject: Subject, { truth, judge, tally, dice }: CallerParts) {

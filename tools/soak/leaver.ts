@@ -3,14 +3,14 @@ import { credentials } from '@grpc/grpc-js';
 import { LayerCacheServiceClient } from '../../src/gen/layercache/v1/layer_cache.js';
 import { agesMs, type CallerParts, durationOf, type Subject } from './callers.ts';
 import type { Dice } from './dice.ts';
-import type { Tally } from './tally.ts';
+import type { Sum } from './tally.ts';
 import type { Truth } from './truth.ts';
 
 /** A client that leaves: cancels at any moment, before the call, in it, or after. */
 export class Leaver {
   readonly #client: LayerCacheServiceClient;
   readonly #truth: Truth;
-  readonly #tally: Tally;
+  readonly #tally: Sum;
   readonly #dice: Dice;
 
   constructor({ address }: Subject, { truth, tally, dice }: CallerParts) {

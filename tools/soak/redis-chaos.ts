@@ -4,7 +4,7 @@ import type { Redis } from 'ioredis';
 import { blobPath } from '../../src/reference/layout.js';
 import type { RedisServer } from '../../test/parts/redis-server.js';
 import type { Dice } from './dice.ts';
-import type { Tally } from './tally.ts';
+import type { Sum } from './tally.ts';
 import type { Truth } from './truth.ts';
 
 export class RedisChaos {
@@ -12,9 +12,9 @@ export class RedisChaos {
   readonly #plain: Redis;
   readonly #truth: Truth;
   readonly #dice: Dice;
-  readonly #tally: Tally;
+  readonly #tally: Sum;
 
-  constructor(server: RedisServer, plain: Redis, truth: Truth, dice: Dice, tally: Tally) {
+  constructor(server: RedisServer, plain: Redis, truth: Truth, dice: Dice, tally: Sum) {
     this.#server = server;
     this.#plain = plain;
     this.#truth = truth;

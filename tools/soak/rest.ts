@@ -3,7 +3,7 @@ import type { ServiceError } from '@grpc/grpc-js';
 import type { RepositoryName } from '../../src/reference/repository-name.js';
 import { bytesOf, LayerClient } from '../../test/parts/layer-client.js';
 import type { Subject } from './callers.ts';
-import type { Tally } from './tally.ts';
+import type { Sum } from './tally.ts';
 import type { Name, Truth } from './truth.ts';
 
 /** How long, in milliseconds, what was wrong in a cache may need to be found out once all is well. */
@@ -13,16 +13,12 @@ const patienceMs = 30_000;
  * Now that nothing changes any more, every stale yes must come to its end, also for those who
  * take any age (rule 15), and every whole layer must be served. Gives what does not come true.
  */
-export async function untilAtRest(
-  subjects: readonly Subject[],
-  truth: Truth,
-  tally: Tally,
-): Promise<string[]> {
+export async function untilAtRest(subjects: readonly Subject[], truth: Truth, tally: Sum): Promise<string[]> {
   const complaints = await Promise.all(subjects.map((subject) => settle(subject, truth, tally)));
   return complaints.flat();
 }
 
-async function settle(subject: Subject, truth: Truth, tally: Tally): Promise<string[]> {
+async function settle(subject: Subject, truth: Truth, tally: Sum): Promise<string[]> {
   const client = new LayerClient(subject.address);
   const deadline = performance.now() + patienceMs;
   try {

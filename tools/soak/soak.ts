@@ -14,7 +14,7 @@ import { Leaver } from './leaver.ts';
 import { RedisChaos } from './redis-chaos.ts';
 import { untilAtRest } from './rest.ts';
 import { StorageChaos } from './storage-chaos.ts';
-import { Tally } from './tally.ts';
+import { Sum } from './tally.ts';
 import { Truth } from './truth.ts';
 
 export interface SoakOptions {
@@ -65,7 +65,7 @@ export async function soak({
   enough = Number.POSITIVE_INFINITY,
   tell,
 }: SoakOptions): Promise<Verdict> {
-  const tally = new Tally();
+  const tally = new Sum();
   const truth = new Truth(repositories, sizes, new Dice(seed, 'layers'));
   const judge = new Judge(truth);
   const tree = await TemporaryTree.create();
@@ -154,6 +154,6 @@ async function loadFor(
   await done;
 }
 
-function progress({ calls, faultCount, cancelled, wrongCount }: Tally): string {
+function progress({ calls, faultCount, cancelled, wrongCount }: Sum): string {
   return `${calls} calls, ${faultCount} faults, ${cancelled} clients left, ${wrongCount} wrong`;
 }

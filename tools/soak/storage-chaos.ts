@@ -6,7 +6,7 @@ import { blobPath, linkPath } from '../../src/reference/layout.js';
 import type { RepositoryName } from '../../src/reference/repository-name.js';
 import type { TemporaryTree } from '../../test/parts/temporary-tree.js';
 import type { Dice } from './dice.ts';
-import type { Tally } from './tally.ts';
+import type { Sum } from './tally.ts';
 import { absentBlob, type BlobState, type Content, type Link, type Name, type Truth } from './truth.ts';
 
 interface Place {
@@ -22,10 +22,10 @@ export class StorageChaos {
   readonly #tree: TemporaryTree;
   readonly #truth: Truth;
   readonly #dice: Dice;
-  readonly #tally: Tally;
+  readonly #tally: Sum;
   readonly #places: readonly Place[];
 
-  constructor(tree: TemporaryTree, truth: Truth, dice: Dice, tally: Tally) {
+  constructor(tree: TemporaryTree, truth: Truth, dice: Dice, tally: Sum) {
     this.#tree = tree;
     this.#truth = truth;
     this.#dice = dice;

@@ -1,5 +1,5 @@
 /** What was done and what came of it, counted. */
-export class Tally {
+export class Sum {
   calls = 0;
   cancelled = 0;
   readonly faults = new Map<string, number>();

@@ -22,10 +22,10 @@ it('what verifies tokens is loaded only where there are tokens', async () => {
   });
   const limiter = new LogLimiter(1000);
   try {
-    const { openCallers } = await import('../../src/server/callers.js');
+    const { openAuthentication } = await import('../../src/server/authentication.js');
     const { log } = new LogLines();
     const open = (given: Partial<Record<OptionName, string>>) =>
-      openCallers(resolveConfig(given, {}), log, limiter);
+      openAuthentication(resolveConfig(given, {}), log, limiter);
     expect(await open({})).toBeUndefined();
     expect(loaded.filter((url) => /node_modules\/jose/.test(url))).toEqual([]);
     const callers = await open({

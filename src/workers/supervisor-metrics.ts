@@ -1,40 +1,40 @@
-/** What `/metrics` and `/debug/vars` answer for all processes. */
+/** `/metrics` and `/debug/vars` for all processes. */
 import { type DebugVars, mergedVars } from '../telemetry/domain-observer.js';
-import { Ledger, type Tally } from '../telemetry/ledger.js';
-import { type FamilyReport, lasting, merged, reportOf } from '../telemetry/ledger-report.js';
 import { countDropped } from '../telemetry/logging.js';
+import { MetricRegistry, type Sum } from '../telemetry/metric-registry.js';
+import { type FamilyReport, lasting, merged, reportOf } from '../telemetry/metric-report.js';
 import { describeService } from '../telemetry/otel-resource.js';
 import { ProcessMetrics } from '../telemetry/process-metrics.js';
 import { PrometheusText } from '../telemetry/prometheus-text.js';
 import type { ProcessReport } from './messages.js';
 
-export class PrimaryNumbers {
-  /** Workers that were started in place of one that had ended. */
-  readonly replaced: Tally;
-  readonly #ledger = new Ledger();
-  readonly #process = new ProcessMetrics(this.#ledger);
+export class SupervisorMetrics {
+  /** Workers that replaced one that had ended. */
+  readonly replaced: Sum;
+  readonly #registry = new MetricRegistry();
+  readonly #process = new ProcessMetrics(this.#registry);
   readonly #text: PrometheusText;
-  /** What workers counted that are no more. */
+  /** The counts of workers that have ended. */
   #past: ProcessReport = { metrics: [], vars: mergedVars([]) };
 
   constructor(version: string, droppedLines: () => number, readyWorkers: () => number) {
     this.#text = new PrometheusText(describeService(version, undefined));
-    countDropped(this.#ledger, droppedLines);
-    this.#ledger.readings(
+    countDropped(this.#registry, droppedLines);
+    this.#registry.readings(
       'level',
       { name: 'layercache.workers.ready', unit: '{worker}', help: 'Workers that are ready.' },
       () => [{ labels: {}, value: readyWorkers() }],
     );
-    this.replaced = this.#ledger
+    this.replaced = this.#registry
       .sums('counter', {
         name: 'layercache.workers.replaced',
         unit: '{worker}',
-        help: 'Workers that were started in place of one that had ended.',
+        help: 'Workers that replaced one that had ended.',
       })
       .of({});
   }
 
-  /** Keeps what a worker counted that has ended, so that no counter falls. */
+  /** Keeps the counts of a worker that has ended, so that no counter falls. */
   keep({ metrics, vars }: ProcessReport): void {
     this.#past = {
       metrics: merged([this.#past.metrics, lasting(metrics)]),
@@ -42,9 +42,9 @@ export class PrimaryNumbers {
     };
   }
 
-  /** Prometheus' text format, of the workers that there are, of those that there were and of the primary. */
+  /** Prometheus' text format, of running workers, ended ones and the supervisor. */
   metricsText(reports: readonly ProcessReport[]): string {
-    const own: FamilyReport[] = reportOf(this.#ledger).families;
+    const own: FamilyReport[] = reportOf(this.#registry).families;
     return this.#text.of([...reports.map(({ metrics }) => metrics), this.#past.metrics, own]);
   }
 

@@ -1,11 +1,11 @@
 import type { ReadinessState } from '../telemetry/readiness.js';
 
 /**
- * Several workers as one: ready while one is, degraded while fewer than
+ * The readiness of several workers combined: ready while one is, degraded while
  * `wanted` are or one of them is. What one of them cannot reach counts as down.
  * @param states of those that are up
  */
-export function wholeReadiness(
+export function combinedReadiness(
   states: readonly ReadinessState[],
   wanted: number,
   draining: boolean,

@@ -1,22 +1,22 @@
-/** The ledger for OpenTelemetry's readers. */
+/** The metric registry for OpenTelemetry's readers. */
 import { hrTime } from '@opentelemetry/core';
 import { emptyResource } from '@opentelemetry/resources';
 import type { CollectionResult, MetricProducer } from '@opentelemetry/sdk-metrics';
-import type { Ledger } from './ledger.js';
-import { reportOf } from './ledger-report.js';
 import { metricData } from './metric-data.js';
+import type { MetricRegistry } from './metric-registry.js';
+import { reportOf } from './metric-report.js';
 
-export class LedgerProducer implements MetricProducer {
-  readonly #ledger: Ledger;
+export class RegistryProducer implements MetricProducer {
+  readonly #registry: MetricRegistry;
   readonly #started = hrTime();
 
-  constructor(ledger: Ledger) {
-    this.#ledger = ledger;
+  constructor(registry: MetricRegistry) {
+    this.#registry = registry;
   }
 
-  /** Never rejects; a family whose numbers cannot be read is left out and its error told. */
+  /** Never rejects; a family whose numbers cannot be read is left out and its error reported. */
   async collect(): Promise<CollectionResult> {
-    const { families, errors } = reportOf(this.#ledger);
+    const { families, errors } = reportOf(this.#registry);
     return {
       resourceMetrics: {
         resource: emptyResource(),

@@ -1,20 +1,20 @@
 import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { QuietCollection } from '../../src/grpc/quiet-collection.js';
+import { IdleGarbageCollection } from '../../src/grpc/idle-garbage-collection.js';
 
 const look = 500;
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] }));
 afterEach(() => void vi.useRealTimers());
 
-function start(): { collection: QuietCollection; collected: () => number; loop: { busy: number } } {
+function start(): { collection: IdleGarbageCollection; collected: () => number; loop: { busy: number } } {
   const collect = vi.fn();
   const loop = { busy: 0 };
-  const collection = new QuietCollection(collect, () => loop.busy);
+  const collection = new IdleGarbageCollection(collect, () => loop.busy);
   return { collection, collected: () => collect.mock.calls.length, loop };
 }
 
-function streams(collection: QuietCollection, count: number): void {
+function streams(collection: IdleGarbageCollection, count: number): void {
   for (let i = 0; i < count; i++) collection.began();
   for (let i = 0; i < count; i++) collection.over();
 }
@@ -69,7 +69,7 @@ it('does not while the event loop is busy with other calls', () => {
 });
 
 it('really collects, and leaves no `gc` behind for others', () => {
-  const collection = new QuietCollection(undefined, () => 0);
+  const collection = new IdleGarbageCollection(undefined, () => 0);
   let garbage: object | undefined = {};
   const seen = new WeakRef(garbage);
   garbage = undefined;

@@ -1,9 +1,9 @@
 /**
- * Which worker takes which connection: in turn, one at a time each, so that one
- * that hangs holds up one connection and not its share of all. A connection
- * stays the primary's until a worker says that it has taken it: what a dead one
- * had not taken another takes. (Node's cluster module closes such a connection
- * neither here nor there, and its client waits for good.)
+ * Deals connections to the workers in turn, one unacknowledged at a time each,
+ * so that a hung worker delays one connection and not its share of all. A
+ * connection stays the supervisor's until a worker acknowledges it; one that a
+ * dead worker had not acknowledged goes to another. (Node's cluster module never
+ * closes such a connection, and its client waits for ever.)
  */
 import type { Socket } from 'node:net';
 import type { Worker } from './worker.js';
@@ -11,38 +11,38 @@ import type { Worker } from './worker.js';
 /** Connections that wait for a worker; those beyond are closed. */
 const maxWaiting = 4096;
 
-export class Distribution {
+export class ConnectionBalancer {
   readonly #workers: () => readonly Worker[];
   readonly #waiting: Socket[] = [];
   #last = 0;
   #closed = false;
 
-  /** @param workers those that there are, by number */
+  /** @param workers the running workers, by number */
   constructor(workers: () => readonly Worker[]) {
     this.#workers = workers;
   }
 
-  give(socket: Socket): void {
+  dispatch(socket: Socket): void {
     if (this.#closed || this.#waiting.length >= maxWaiting) {
       socket.destroy();
       return;
     }
     this.#waiting.push(socket);
-    this.pass();
+    this.dispatchWaiting();
   }
 
-  /** One that was given before, and goes first. */
-  giveAgain(socket: Socket): void {
+  /** A connection that was dispatched before, and goes first. */
+  redispatch(socket: Socket): void {
     if (this.#closed) {
       socket.destroy();
       return;
     }
     this.#waiting.unshift(socket);
-    this.pass();
+    this.dispatchWaiting();
   }
 
-  /** Passes on what waits, as long as some worker is free. */
-  pass(): void {
+  /** Dispatches waiting connections while a worker is free. */
+  dispatchWaiting(): void {
     for (let socket = this.#waiting[0]; socket !== undefined; socket = this.#waiting[0]) {
       const worker = this.#next();
       if (worker === undefined) return;
@@ -52,7 +52,7 @@ export class Distribution {
     }
   }
 
-  /** Closes what waits, and what comes. */
+  /** Closes the waiting connections and all later ones. */
   close(): void {
     this.#closed = true;
     for (const socket of this.#waiting.splice(0)) socket.destroy();

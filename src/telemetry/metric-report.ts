@@ -1,5 +1,5 @@
-/** The ledger as plain data: what one process tells of itself, and what of several is told as one. */
-import type { Description, Labels, Ledger, Reading, SumKind } from './ledger.js';
+/** The metric registry as plain data: the report of one process, and the merged report of several. */
+import type { Description, Labels, MetricRegistry, Reading, SumKind } from './metric-registry.js';
 
 /** The numbers of one family. */
 export interface NumbersReport extends Description {
@@ -26,11 +26,11 @@ export interface HistogramReport extends Description {
 
 export type FamilyReport = NumbersReport | HistogramReport;
 
-/** Reads the ledger now. A family that cannot be read is left out and its error given. */
-export function reportOf(ledger: Ledger): { families: FamilyReport[]; errors: unknown[] } {
+/** Reads the registry now. A family that cannot be read is left out and its error returned. */
+export function reportOf(registry: MetricRegistry): { families: FamilyReport[]; errors: unknown[] } {
   const families: FamilyReport[] = [];
   const errors: unknown[] = [];
-  for (const family of ledger.families) {
+  for (const family of registry.families) {
     const { name, unit, help } = family;
     try {
       if (family.kind === 'histogram') {
@@ -55,12 +55,12 @@ export function reportOf(ledger: Ledger): { families: FamilyReport[]; errors: un
   return { families, errors };
 }
 
-/** What stays true of a process that has ended: what it counted, not how it was. */
+/** What stays of a process that has ended: its counters and histograms, not its levels. */
 export function lasting(families: readonly FamilyReport[]): FamilyReport[] {
   return families.filter(({ kind }) => kind === 'counter' || kind === 'histogram');
 }
 
-/** Several processes of one version as one, each series by its family's kind. One alone is given as it is. */
+/** Merges the reports of several processes of one version, each series by its family's kind. */
 export function merged(processes: readonly (readonly FamilyReport[])[]): readonly FamilyReport[] {
   const [only, ...others] = processes;
   if (only !== undefined && others.length === 0) return only;

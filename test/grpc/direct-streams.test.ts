@@ -3,7 +3,7 @@ import { Metadata } from '@grpc/grpc-js';
 import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { HeaderValues } from '../../src/grpc/header-values.js';
-import { limitResets, type StreamTaker, takeStreams } from '../../src/grpc/http2-server.js';
+import { interceptStreams, limitResets, type StreamInterceptor } from '../../src/grpc/http2-server.js';
 import {
   type Asked,
   connectTo,
@@ -17,7 +17,7 @@ import {
 type Call = Omit<Asked, 'gapMs'>;
 
 /** The URL of a server, gone when the test ends. */
-async function start(take: StreamTaker | undefined): Promise<string> {
+async function start(take: StreamInterceptor | undefined): Promise<string> {
   const server = await ReversingServer.start(take);
   onTestFinished(() => server.stop());
   return server.url;
@@ -107,7 +107,7 @@ it.each([
   [{ http2Servers: new Map() }],
   [{ http2Servers: new Map([[{}, {}]]) }],
 ])('where the HTTP/2 server is not found, nothing is taken: %j', (grpcServer) => {
-  expect(takeStreams(grpcServer, () => true)).toBe(false);
+  expect(interceptStreams(grpcServer, () => true)).toBe(false);
 });
 
 it.each([[{}], [{ commonServerOptions: undefined }], [{ commonServerOptions: 1 }]])(

@@ -1,18 +1,22 @@
-/** How callers are told apart, as the options say; what that needs is loaded only here. */
+/** How clients authenticate, by the options; the code of each way is loaded only when it is asked for. */
 import type { Logger } from 'pino';
 import type { Authenticator } from '../auth/authenticator.js';
 import { OptionFiles } from '../cli/option-files.js';
 import { type Config, ConfigError } from '../cli/options.js';
 import type { LogLimiter } from '../telemetry/log-limiter.js';
 
-/** Callers that are told apart, until it is closed. */
-export interface Callers {
+/** An authenticator and its files, until it is closed. */
+export interface Authentication {
   readonly authenticator: Authenticator;
   close(): void;
 }
 
-/** `undefined` when everybody may do everything. Rejects with a `ConfigError` for files that cannot be used. */
-export function openCallers(config: Config, log: Logger, limiter: LogLimiter): Promise<Callers | undefined> {
+/** `undefined` for `--auth none`. Rejects with a `ConfigError` for files that cannot be used. */
+export function openAuthentication(
+  config: Config,
+  log: Logger,
+  limiter: LogLimiter,
+): Promise<Authentication | undefined> {
   switch (config.auth) {
     case 'none':
       return Promise.resolve(undefined);
@@ -23,7 +27,7 @@ export function openCallers(config: Config, log: Logger, limiter: LogLimiter): P
   }
 }
 
-async function openTokens(config: Config, log: Logger, limiter: LogLimiter): Promise<Callers> {
+async function openTokens(config: Config, log: Logger, limiter: LogLimiter): Promise<Authentication> {
   const [{ SigningKeys }, { KeySetUrl }, { TokenVerifier }, { TokenAuthenticator }] = await Promise.all([
     import('../auth/signing-keys.js'),
     import('../auth/key-set-url.js'),
@@ -59,7 +63,7 @@ async function openTokens(config: Config, log: Logger, limiter: LogLimiter): Pro
     keys.renew(contents());
     authenticator.forget();
   });
-  // Not waited for: until it is there, what needs it is UNAVAILABLE, and the rest is served.
+  // Not awaited: until the set is there, calls that need it are UNAVAILABLE.
   void url?.refresh();
   return {
     authenticator,
@@ -70,7 +74,7 @@ async function openTokens(config: Config, log: Logger, limiter: LogLimiter): Pro
   };
 }
 
-async function openCertificates(config: Config, log: Logger): Promise<Callers> {
+async function openCertificates(config: Config, log: Logger): Promise<Authentication> {
   const [{ AccessPolicy }, { CertificateAuthenticator }] = await Promise.all([
     import('../auth/access-policy.js'),
     import('../auth/certificate-authenticator.js'),

@@ -1,17 +1,21 @@
-/** What every process of the server has: a log, and one way to end. */
+/** The log of a process of the server, and its one way to exit. */
 import { type Log, type LogLevel, openLog } from '../telemetry/logging.js';
 
-export interface ProcessLife extends Log {
+export interface ProcessLog extends Log {
   /** Writes what is left of the log and ends the process. */
   end(code: number): Promise<void>;
 }
 
-/** Opens the log on stdout. From now on what nobody catches is logged and ends the process with 1. */
-export async function beginLife(level: LogLevel, terminal: boolean, worker?: number): Promise<ProcessLife> {
+/** Opens the log on stdout. From now on an uncaught error is logged and ends the process with 1. */
+export async function openProcessLog(
+  level: LogLevel,
+  terminal: boolean,
+  worker?: number,
+): Promise<ProcessLog> {
   const log = await openLog(level, terminal, worker);
-  // Not by running dry: a thread that hangs in a dead disk would hold the process.
+  // An explicit exit: a thread that hangs on a dead disk would keep the process alive.
   const end = async (code: number) => {
-    // A thread that is stuck in a write to a pipe nobody reads would hold up the exit for good.
+    // A thread that is stuck in a write to an unread pipe would block the exit for ever.
     if (!(await log.flush())) process.kill(process.pid, 'SIGKILL');
     process.exit(code);
   };

@@ -1,4 +1,4 @@
-/** Where the server is reached: opened, or one line why not, and told to the operator. */
+/** The addresses of the server: listening on them, or one line why not, and the start-up line. */
 import type { Logger } from 'pino';
 import { type AdminParts, AdminServer } from '../admin/admin-server.js';
 import { type Address, formatAddress, isLoopback, type SocketAddress } from '../cli/option-values.js';
@@ -24,15 +24,15 @@ export async function bound(address: Address | SocketAddress, listening: Promise
   }
 }
 
-/** The HTTP side door. */
-export interface AdminDoor {
+/** The admin HTTP listener. */
+export interface AdminListener {
   /** `undefined` when it is off. */
   readonly address: string | undefined;
   close(): Promise<void>;
 }
 
-/** Opens the side door where the options want it. Rejects with a `StartError`. */
-export async function openAdminDoor({ admin }: Config, parts: AdminParts): Promise<AdminDoor> {
+/** Listens for admin HTTP if the options ask for it. Rejects with a `StartError`. */
+export async function openAdminListener({ admin }: Config, parts: AdminParts): Promise<AdminListener> {
   if (admin === undefined) return { address: undefined, close: async () => {} };
   const server = new AdminServer(parts);
   const address = await bound(admin, server.listen(admin.host, admin.port));
@@ -40,17 +40,17 @@ export async function openAdminDoor({ admin }: Config, parts: AdminParts): Promi
 }
 
 /** What the start-up line says beside the version. */
-export interface Announcement {
+export interface StartDetails {
   readonly listen: string;
   readonly admin: string | undefined;
   readonly cache: string;
   readonly storage: string;
-  /** Where there are several. */
+  /** Set with several workers. */
   readonly workers?: number;
 }
 
-/** Says once where the server is reached, and what strangers may do there. */
-export function announce(config: Config, log: Logger, version: string, announcement: Announcement): void {
+/** Logs the start-up line, and a warning if unknown clients reach the server in plain text. */
+export function logStart(config: Config, log: Logger, version: string, announcement: StartDetails): void {
   const { listen } = config;
   if (config['tls-cert'] === undefined && 'host' in listen && !isLoopback(listen.host)) {
     log.warn(

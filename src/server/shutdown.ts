@@ -1,10 +1,10 @@
 import type { Logger } from 'pino';
 
-/** Milliseconds that one part may take to close; a hung disk must not hold up the end. */
-const closeDeadline = 2000;
+/** Milliseconds that one part may take to close; a hung disk must not delay the end. */
+const partDeadlineMs = 2000;
 
-/** What was opened, closed in the opposite order, each within its deadline. */
-export class Closing {
+/** Closes what was opened in the opposite order, each part within its deadline. */
+export class Shutdown {
   readonly #log: Logger;
   readonly #parts: { readonly name: string; readonly close: () => Promise<void> | void }[] = [];
 
@@ -27,7 +27,7 @@ export class Closing {
     const timer = setTimeout(() => {
       this.#log.warn(`${name} did not close in time`);
       late.resolve();
-    }, closeDeadline);
+    }, partDeadlineMs);
     try {
       await Promise.race([close(), late.promise]);
     } catch (error) {

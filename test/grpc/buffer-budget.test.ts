@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { BufferShares } from '../../src/grpc/buffer-shares.js';
+import { BufferBudget } from '../../src/grpc/buffer-budget.js';
 
 const kib = 1 << 10;
 const mib = 1 << 20;
 
 describe('the shares of the streams’ buffers', () => {
-  const sharesOf = (streams: number): BufferShares => new BufferShares(24 * mib, () => streams);
+  const sharesOf = (streams: number): BufferBudget => new BufferBudget(24 * mib, () => streams);
 
   it.each([
     [0, 24 * mib],
@@ -20,7 +20,7 @@ describe('the shares of the streams’ buffers', () => {
 
   it('grow as streams end', () => {
     let streams = 256;
-    const shares = new BufferShares(24 * mib, () => streams);
+    const shares = new BufferBudget(24 * mib, () => streams);
     expect(shares.largest).toBe(96 * kib);
     streams -= 232;
     expect(shares.largest).toBe(mib);

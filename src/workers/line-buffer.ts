@@ -1,12 +1,12 @@
-/** Characters without an end of line after which it is no line of ours. */
+/** Characters without a newline beyond which a line is dropped. */
 const longest = 1 << 20;
 
 /**
- * What a pipe brings in pieces, passed on in whole lines, so that lines of
- * several pipes do not end up inside one another. Left out is a line that its
- * process did not live to finish, and one that has no end.
+ * Passes on what a pipe delivers as complete lines, so that lines of several
+ * pipes never mix. Drops a line that its process did not finish, and one that
+ * is too long.
  */
-export class WholeLines {
+export class LineBuffer {
   readonly #pass: (lines: string) => void;
   #rest = '';
   #isTooLong = false;

@@ -1,23 +1,23 @@
 /**
- * One plain call on its HTTP/2 stream. On the wire it is what grpc-js would
- * make of it: headers, statuses and texts are the same.
+ * One call answered directly on its HTTP/2 stream. The headers, statuses and
+ * texts on the wire are those of grpc-js.
  */
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { Metadata, type sendUnaryData, status } from '@grpc/grpc-js';
 import type { Admission } from '../rpc/admission.js';
 import { timeoutOf } from './call-timeout.js';
 import { framePrefix } from './chunk-frame.js';
+import type { StreamingMethod, UnaryCall, UnaryMethod } from './direct-method.js';
 import { type FrameSink, type OnTaken, StreamSink } from './frame-sink.js';
 import { HeaderValues } from './header-values.js';
 import type { StreamHandler } from './http2-server.js';
-import type { LentBuffers } from './lent-buffers.js';
 import type { Peer, Peers } from './peers.js';
-import type { StreamingMethod, UnaryCall, UnaryMethod } from './plain-method.js';
 import { refuseStream } from './refused-stream.js';
+import type { RetainedBuffers } from './retained-buffers.js';
 import type { StallWatch, WatchedStream } from './stall-watch.js';
 import { type StreamingCall, stallingCode } from './streaming-call.js';
 
-/** What the streams share. */
+/** What all streams share. */
 export interface StreamParts {
   readonly admission: Admission;
   readonly stallWatch: StallWatch;
@@ -25,7 +25,7 @@ export interface StreamParts {
   readonly maxMessageLength: number;
 }
 
-// Beyond it Node's timers fire at once.
+// Node's timers fire at once for a longer delay.
 const longestTimer = 2 ** 31 - 1;
 
 const plainHeaders = { ':status': 200, 'content-type': 'application/grpc+proto' };
@@ -37,8 +37,8 @@ const answerHeaders = {
 const answerOptions = { waitForTrailers: true };
 const okTrailers = { 'grpc-status': status.OK, 'grpc-message': 'OK' };
 
-/** Takes itself up: it needs nobody to hold it. */
-export class PlainStream implements UnaryCall, StreamingCall {
+/** Registers its own listeners; the stream keeps it alive. */
+export class DirectStream implements UnaryCall, StreamingCall {
   request: unknown;
   readonly #stream: ServerHttp2Stream;
   readonly #headers: IncomingHttpHeaders;
@@ -51,7 +51,7 @@ export class PlainStream implements UnaryCall, StreamingCall {
   readonly #timer: NodeJS.Timeout | undefined;
   readonly #chunks: Buffer[] = [];
   #received = 0;
-  /** Bytes that were taken up by the admission. */
+  /** Bytes that admission has counted. */
   #held = 0;
   #onCancelled: (() => void) | undefined;
   #ended = false;
@@ -105,7 +105,7 @@ export class PlainStream implements UnaryCall, StreamingCall {
           };
   }
 
-  openSink(lent: LentBuffers, onTaken: OnTaken): FrameSink {
+  openSink(lent: RetainedBuffers, onTaken: OnTaken): FrameSink {
     const stream = this.#stream;
     if (!stream.destroyed && !stream.closed) stream.respond(answerHeaders, answerOptions);
     return new StreamSink(stream, this.#endWell, lent, onTaken);
@@ -149,7 +149,7 @@ export class PlainStream implements UnaryCall, StreamingCall {
       this.#end(status.INTERNAL, 'Error deserializing request');
       return;
     }
-    // A stream may run for long; what was read of the request is in it no more.
+    // A stream may run for long: release the bytes of the request.
     this.#chunks.length = 0;
     const method = this.#method;
     if (method.streams) method.handle(this);
@@ -180,7 +180,7 @@ export class PlainStream implements UnaryCall, StreamingCall {
     this.#stream.end(frame);
   }
 
-  /** Ends the call with no message more. */
+  /** Ends the call without a further message. */
   #end(code: status, details: string, metadata?: Metadata): void {
     if (!this.#mayEnd()) return;
     this.#watched.began();
@@ -198,7 +198,7 @@ export class PlainStream implements UnaryCall, StreamingCall {
     stream.end();
   }
 
-  /** Whether the client is still there and has no answer. */
+  /** Whether the client is connected and has no answer yet. */
   #mayEnd(): boolean {
     if (this.#ended || this.#stream.destroyed || this.#stream.closed) return false;
     this.#ended = true;
@@ -217,12 +217,12 @@ export class PlainStream implements UnaryCall, StreamingCall {
     this.#onCancelled?.();
   };
 
-  /** The client sends no more of its request, or takes nothing of its answer. */
+  /** The client has stopped sending its request, or taking its answer. */
   readonly #onStall = (): void => {
     this.reset(stallingCode);
   };
 
-  /** Too much is arriving at once; the rest of the request is not waited for. */
+  /** Too many request bytes are held at once: refuses the call without its rest. */
   #refuse(): void {
     this.#refused = true;
     this.#chunks.length = 0;
@@ -232,7 +232,7 @@ export class PlainStream implements UnaryCall, StreamingCall {
     this.#stream.close();
   }
 
-  /** Has the admission take up so many bytes more; the first piece is nearly always the whole, and free. */
+  /** Counts so many more bytes of the request; the first piece, nearly always all of it, is free. */
   #hold(bytes: number): boolean {
     if (!this.#parts.admission.receive(bytes)) return false;
     this.#held += bytes;
@@ -244,7 +244,7 @@ export class PlainStream implements UnaryCall, StreamingCall {
     this.#held = 0;
   }
 
-  /** Leaves the call to grpc-js, as if nothing of it had been read. */
+  /** Passes the call on to grpc-js, with the bytes that were read put back. */
   #leave(): void {
     clearTimeout(this.#timer);
     this.#parts.stallWatch.letGo(this.#watched);
@@ -260,20 +260,20 @@ export class PlainStream implements UnaryCall, StreamingCall {
 }
 
 /**
- * The piece, without more memory behind it than four times its length: what
- * Node gives is a view of all that was read with it.
+ * The piece, copied if it pins more than four times its length of memory: Node
+ * passes a view of all that was read with it.
  */
 function compact(piece: Buffer): Buffer {
   return piece.buffer.byteLength > 4 * Math.max(piece.length, 1 << 10) ? Buffer.from(piece) : piece;
 }
 
-/** The length that the first bytes of a plain message give it; infinite for any other. */
+/** The length that an uncompressed message's prefix announces; infinite for any other message. */
 function messageLength(start: Buffer | undefined): number {
   if (start === undefined || start.length < framePrefix || start[0] !== 0) return Number.POSITIVE_INFINITY;
   return start.readUInt32BE(1);
 }
 
-/** An error is followed by the stream's end, which says all there is to say. */
+/** An error needs no handling: the stream's end follows. */
 function ignore(): void {}
 
 function sendOkTrailers(this: ServerHttp2Stream): void {

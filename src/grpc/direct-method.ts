@@ -2,7 +2,7 @@ import type { sendUnaryData } from '@grpc/grpc-js';
 import type { ArrivedCall } from '../rpc/calls-in-flight.js';
 import type { StreamingCall } from './streaming-call.js';
 
-/** What a handler of ours needs of a unary call. */
+/** A unary call as our handlers need it. */
 export interface UnaryCall extends ArrivedCall {
   readonly request: unknown;
 }
@@ -12,7 +12,7 @@ interface Method {
   requestDeserialize(message: Buffer): unknown;
 }
 
-/** A unary RPC as a service definition and its implementation give it. */
+/** A unary RPC: its definition and its handler. */
 export interface UnaryMethod extends Method {
   readonly streams: false;
   responseSerialize(response: unknown): Buffer;

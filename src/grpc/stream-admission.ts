@@ -1,29 +1,29 @@
 /**
- * What every stream passes on its way to whoever answers it. A Fetch for which
- * there is no room is refused here. Of a request that grpc-js reads, the bytes
- * that arrive before it is whole are bounded, and so is the time: grpc-js would
+ * Admission for every new stream. A Fetch beyond the limit is refused here. For
+ * a request that grpc-js reads, the bytes that arrive before it is complete are
+ * bounded, and so is the time: grpc-js would wait for ever.
  * wait for ever.
  */
 import { constants, type IncomingHttpHeaders, type ServerHttp2Stream } from 'node:http2';
-import type { StreamHandler, StreamTaker } from './http2-server.js';
-import type { StreamParts } from './plain-stream.js';
+import type { StreamParts } from './direct-stream.js';
+import type { StreamHandler, StreamInterceptor } from './http2-server.js';
 import { refuseStream } from './refused-stream.js';
 
-/** Memory behind the first piece of a request for which nothing is asked: a plain request is one such piece. */
+/** Bytes of a request's first piece that are not counted: nearly every request is one such piece. */
 const freePiece = 8 << 10;
 
 /**
- * Offers each stream to `take`; what that leaves is watched and handed to
+ * Offers each stream to `take`; a stream that it leaves is watched and passed to
  * grpc-js.
  *
  * @param fetchPath the path of the streams that the admission counts
  * @param servicePrefix how the paths of those RPCs begin whose requests are one message
  */
 export function gated(
-  take: StreamTaker,
+  take: StreamInterceptor,
   { fetchPath, servicePrefix }: { readonly fetchPath: string; readonly servicePrefix: string },
   parts: StreamParts,
-): StreamTaker {
+): StreamInterceptor {
   return (stream, headers, handBack) => {
     const path = headers[':path'] ?? '';
     const handOver: StreamHandler = (handed: ServerHttp2Stream, itsHeaders: IncomingHttpHeaders) => {

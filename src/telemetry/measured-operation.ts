@@ -1,10 +1,10 @@
-/** Measures the operations of one plug, a cache or a driver: a span where one is wanted, a duration always. */
+/** Measures the operations of a cache or a driver: always a duration, and a span if it is sampled. */
 import { performance } from 'node:perf_hooks';
 import { ATTR_ERROR_TYPE } from '@opentelemetry/semantic-conventions';
-import type { Distribution, Family, Labels } from './ledger.js';
+import type { Family, Histogram, Labels } from './metric-registry.js';
 import { recordFailure, type Tracing } from './tracing.js';
 
-/** How an operation ended. `down` says that the plug itself failed, `fault` that the span did. */
+/** How an operation ended. `down`: the cache or driver itself failed; `fault`: the span is marked as failed. */
 export interface Outcome {
   readonly name: string;
   readonly plug: 'up' | 'down' | 'unknown';
@@ -13,35 +13,35 @@ export interface Outcome {
 
 const ok: Outcome = { name: 'ok', plug: 'up', fault: false };
 
-export interface WatchParts {
-  readonly duration: Family<Distribution>;
+export interface MeasureOptions {
+  readonly duration: Family<Histogram>;
   /** Labels of every series besides `operation` and `outcome`. */
   readonly labels: Labels;
   /** What span names begin with: `cache` gives `cache.contains`. */
   readonly prefix: string;
   readonly tracing: Tracing | undefined;
-  /** Told how the plug is, after every operation that showed it. */
+  /** Called with the health of the cache or driver after every operation that shows it. */
   readonly up: (up: boolean) => void;
 }
 
-/** One operation of the plug; made once, it keeps its series. */
-export class WatchedOperation {
-  readonly #parts: WatchParts;
+/** One operation of a cache or driver, created once; it keeps its series. */
+export class MeasuredOperation {
+  readonly #parts: MeasureOptions;
   readonly #name: string;
   readonly #spanName: string;
-  readonly #durations = new Map<string, Distribution>();
+  readonly #durations = new Map<string, Histogram>();
 
-  constructor(name: string, parts: WatchParts) {
+  constructor(name: string, parts: MeasureOptions) {
     this.#parts = parts;
     this.#name = name;
     this.#spanName = `${parts.prefix}.${name}`;
   }
 
   /**
-   * Follows an operation that was begun at `start` (`performance.now()`) to its
-   * end and gives what it gives. `judge` says what an error means.
+   * Measures an operation that began at `start` (`performance.now()`) to its
+   * end and returns its result. `classify` says what an error means.
    */
-  async follow<T>(start: number, work: Promise<T>, judge: (error: unknown) => Outcome): Promise<T> {
+  async follow<T>(start: number, work: Promise<T>, classify: (error: unknown) => Outcome): Promise<T> {
     const span = this.#parts.tracing?.startChild(this.#spanName, start);
     try {
       const value = await work;
@@ -49,7 +49,7 @@ export class WatchedOperation {
       this.#ended(start, ok);
       return value;
     } catch (error) {
-      const outcome = judge(error);
+      const outcome = classify(error);
       if (span !== undefined) {
         if (outcome.fault) {
           span.setAttribute(ATTR_ERROR_TYPE, outcome.name);
@@ -62,14 +62,14 @@ export class WatchedOperation {
     }
   }
 
-  /** The same without a span, for operations that are too many for one. */
-  async time<T>(start: number, work: Promise<T>, judge: (error: unknown) => Outcome): Promise<T> {
+  /** The same without a span, for operations that are too frequent for one. */
+  async time<T>(start: number, work: Promise<T>, classify: (error: unknown) => Outcome): Promise<T> {
     try {
       const value = await work;
       this.#ended(start, ok);
       return value;
     } catch (error) {
-      this.#ended(start, judge(error));
+      this.#ended(start, classify(error));
       throw error;
     }
   }

@@ -1,25 +1,30 @@
 import { expect, it } from 'vitest';
-import { type Distribution, type Family, Ledger, type Tally } from '../../src/telemetry/ledger.js';
-import { lasting, merged, reportOf } from '../../src/telemetry/ledger-report.js';
+import {
+  type Family,
+  type Histogram,
+  MetricRegistry,
+  type Sum,
+} from '../../src/telemetry/metric-registry.js';
+import { lasting, merged, reportOf } from '../../src/telemetry/metric-report.js';
 
 /** One process' numbers. */
 class Numbers {
-  readonly ledger = new Ledger();
-  readonly calls: Family<Tally>;
-  readonly open: Family<Tally>;
-  readonly seconds: Family<Distribution>;
+  readonly registry = new MetricRegistry();
+  readonly calls: Family<Sum>;
+  readonly open: Family<Sum>;
+  readonly seconds: Family<Histogram>;
 
   constructor(up: number, delay: number) {
     const about = (name: string) => ({ name, unit: '', help: `${name}.` });
-    this.calls = this.ledger.sums('counter', about('calls'));
-    this.open = this.ledger.sums('level', about('open'));
-    this.seconds = this.ledger.distributions(about('seconds'), [1, 2]);
-    this.ledger.readings('least', about('up'), () => [{ labels: {}, value: up }]);
-    this.ledger.readings('most', about('delay'), () => [{ labels: {}, value: delay }]);
+    this.calls = this.registry.sums('counter', about('calls'));
+    this.open = this.registry.sums('level', about('open'));
+    this.seconds = this.registry.histograms(about('seconds'), [1, 2]);
+    this.registry.readings('least', about('up'), () => [{ labels: {}, value: up }]);
+    this.registry.readings('most', about('delay'), () => [{ labels: {}, value: delay }]);
   }
 
   get report() {
-    return reportOf(this.ledger).families;
+    return reportOf(this.registry).families;
   }
 }
 

@@ -1,24 +1,24 @@
 /**
- * Calls of the plain kind that nearly all are, one message asked, answered on
- * their HTTP/2 streams: what grpc-js makes for each (a Writable, a chain of
- * listeners, a copy of the metadata) was a third of the cost of an Exists from
- * the memory cache. On the wire nothing changes: headers, statuses and texts
- * are grpc-js's. What is not plain, such as a compressed message, goes to
- * grpc-js with whatever was read of it.
+ * Calls with one uncompressed request message, which nearly all are, answered
+ * directly on their HTTP/2 streams. What grpc-js makes for each (a Writable, a
+ * chain of listeners, a copy of the metadata) was a third of the cost of an
+ * Exists from the memory cache. The headers, statuses and texts on the wire are
+ * those of grpc-js. Other calls, such as a compressed message, go to grpc-js
+ * with whatever was read of them.
  */
 import type { IncomingHttpHeaders } from 'node:http2';
 import { hasTimeoutOfGrammar } from './call-timeout.js';
-import type { StreamTaker } from './http2-server.js';
+import type { StreamingMethod, UnaryMethod } from './direct-method.js';
+import { DirectStream, type StreamParts } from './direct-stream.js';
+import type { StreamInterceptor } from './http2-server.js';
 import { Peers } from './peers.js';
-import type { StreamingMethod, UnaryMethod } from './plain-method.js';
-import { PlainStream, type StreamParts } from './plain-stream.js';
 import { refuseStream } from './refused-stream.js';
 
-/** Takes the streams of these RPCs, unless they are not plain; when too much is under way it refuses them. */
-export function plainStreams(
+/** Answers the streams of these RPCs where it can; beyond the limits it refuses them. */
+export function directStreams(
   methods: readonly (UnaryMethod | StreamingMethod)[],
   parts: StreamParts,
-): StreamTaker {
+): StreamInterceptor {
   const { admission } = parts;
   const byPath = new Map(methods.map((method) => [method.path, method]));
   const peers = new Peers();
@@ -27,7 +27,7 @@ export function plainStreams(
     if (method === undefined || !isPlain(headers)) return false;
     const isRefused = method.streams ? admission.refusesStream() : admission.refusesCall();
     if (isRefused) refuseStream(stream);
-    else new PlainStream(stream, headers, method, parts, handBack, peers);
+    else new DirectStream(stream, headers, method, parts, handBack, peers);
     return true;
   };
 }

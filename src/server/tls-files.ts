@@ -1,11 +1,11 @@
-/** What the server shows its clients. */
+/** The files of the server's TLS key pair. */
 import type { Logger } from 'pino';
 import { OptionFiles } from '../cli/option-files.js';
 import type { Config } from '../cli/options.js';
-import type { TlsIdentity } from '../grpc/tls-handshakes.js';
+import type { TlsKeyPair } from '../grpc/tls-handshakes.js';
 import type { RpcServer } from '../rpc/server.js';
 
-/** The server's own certificate, and whose clients it takes. */
+/** The server's certificate and key, and the authorities of its clients, renewed when the files change. */
 export class TlsFiles {
   readonly #files: OptionFiles;
 
@@ -19,7 +19,7 @@ export class TlsFiles {
     return new TlsFiles(await OptionFiles.open(config, ['tls-cert', 'tls-key', 'tls-client-ca'], log));
   }
 
-  get identity(): TlsIdentity {
+  get identity(): TlsKeyPair {
     const cert = this.#files.of('tls-cert');
     const key = this.#files.of('tls-key');
     if (cert === undefined || key === undefined) throw new TypeError('the options were checked before');

@@ -1,4 +1,4 @@
-/** What a caller may do, in the words of the registry's token specification, and what is said when he may not. */
+/** Authorization: who calls and with which scopes, as in the registry's token specification, and its errors. */
 
 export interface Access {
   /** `repository`, or `registry`. */
@@ -8,14 +8,14 @@ export interface Access {
   readonly actions: readonly string[];
 }
 
-/** Who calls, said by what he may do. */
-export interface Grant {
-  /** An action of `*` is only given by one of `*`. */
+/** Who calls, by the scopes that he has. */
+export interface Principal {
+  /** The action `*` needs a scope with `*`. */
   allows(type: string, name: string, action: string): boolean;
 }
 
-/** Exactly what is listed, as a token does. */
-export class ListedAccess implements Grant {
+/** Has exactly the listed scopes, as a token does. */
+export class ScopedPrincipal implements Principal {
   readonly #actions = new Map<string, Set<string>>();
 
   constructor(list: readonly Access[]) {
@@ -33,29 +33,29 @@ export class ListedAccess implements Grant {
   }
 }
 
-/** For whoever must not be asked about anything. */
-export const nothing: Grant = { allows: () => false };
+/** Has no scope. */
+export const nothing: Principal = { allows: () => false };
 
-// Neither holds one in anything that is asked for.
+// Neither part of a scope may contain it.
 function keyOf(type: string, name: string): string {
   return `${type}\0${name}`;
 }
 
-/** Why a call is not let in. */
+/** Why a call is refused. */
 export type AccessReason = 'TOKEN_INVALID' | 'SCOPE_MISSING' | 'KEYS_UNAVAILABLE';
 
-/** A call is not let in. The message is for its client: it tells nothing of what he sent. */
+/** A call is refused. The message is for its client and repeats nothing that he sent. */
 export abstract class AccessError extends Error {
   abstract readonly reason: AccessReason;
 }
 
-/** The caller did not show who he is. */
+/** The caller is not authenticated. */
 export class TokenInvalidError extends AccessError {
   override readonly name = 'TokenInvalidError';
   readonly reason = 'TOKEN_INVALID';
 }
 
-/** The caller is known and may not do that. */
+/** The caller is authenticated and lacks the scope. */
 export class ScopeMissingError extends AccessError {
   override readonly name = 'ScopeMissingError';
   readonly reason = 'SCOPE_MISSING';
@@ -64,7 +64,7 @@ export class ScopeMissingError extends AccessError {
   }
 }
 
-/** The keys that would tell cannot be had. Transient. */
+/** The keys that verify the token are not available. Transient. */
 export class KeysUnavailableError extends AccessError {
   override readonly name = 'KeysUnavailableError';
   readonly reason = 'KEYS_UNAVAILABLE';

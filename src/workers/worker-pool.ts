@@ -1,39 +1,39 @@
-/** All workers: started, watched, replaced, told to end. */
+/** The worker pool: starts workers, monitors and replaces them, and ends them. */
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Config } from '../cli/options.js';
 import type { ReadinessState } from '../telemetry/readiness.js';
+import { combinedReadiness } from './combined-readiness.js';
 import type { ProcessReport } from './messages.js';
 import { restartDelay } from './restart-delay.js';
-import { wholeReadiness } from './whole-readiness.js';
 import { Worker, type WorkerEnd, type WorkerListener } from './worker.js';
 
-export interface CrewParts {
+export interface WorkerPoolOptions {
   readonly config: Config;
   readonly version: string;
   readonly log: Logger;
-  /** Takes the log lines of the workers. */
+  /** Receives the log lines of the workers. */
   readonly lines: (text: string) => void;
-  /** Some worker may be free. */
+  /** A worker may be free. */
   readonly free: () => void;
-  /** A connection that was offered to a worker is to be given to another. */
+  /** A connection that a worker did not take must go to another. */
   readonly refused: (socket: Socket) => void;
-  /** A worker has ended; `report` is the last that it told. A worker is replaced unless all end. */
+  /** A worker has ended; `report` is its last. It is replaced unless all end. */
   readonly ended: (report: ProcessReport | undefined, replaced: boolean) => void;
 }
 
-/** Milliseconds from one look at a worker to the next. */
-const lookInterval = 1000;
-/** Milliseconds that somebody who asks for numbers waits for workers that do not tell theirs. */
-const askPatience = 250;
-/** Milliseconds that a worker has lived when its end is no sign of the next one's. */
-const longLife = 10_000;
+/** Milliseconds between two polls of a worker. */
+const pollInterval = 1000;
+/** Milliseconds that a request for metrics waits for workers that do not answer. */
+const pollTimeout = 250;
+/** Milliseconds of uptime after which the end of a worker no longer delays its replacement. */
+const stableAfterMs = 10_000;
 
 /** The first worker could not start. */
-export class CrewError extends Error {
+export class WorkerStartError extends Error {
   override readonly name = 'CrewError';
-  /** @param line what to tell the operator; without one it is in the log */
+  /** @param line the message for the operator; without one it is in the log */
   constructor(
     readonly code: 1 | 2,
     readonly line: string | undefined,
@@ -42,38 +42,38 @@ export class CrewError extends Error {
   }
 }
 
-/** The place of a worker, whoever fills it. */
+/** A slot of the pool and the worker in it. */
 interface Slot {
   readonly number: number;
   worker: Worker | undefined;
   startedAt: number;
-  /** How many in a row ended soon after their start. */
-  shortLives: number;
+  /** Workers in a row that ended soon after their start. */
+  earlyExits: number;
   timer: NodeJS.Timeout | undefined;
 }
 
-export class Crew implements WorkerListener {
-  readonly #parts: CrewParts;
+export class WorkerPool implements WorkerListener {
+  readonly #parts: WorkerPoolOptions;
   readonly #slots: readonly Slot[];
   readonly #firstUp = Promise.withResolvers<Worker>();
-  readonly #over = Promise.withResolvers<0 | 1>();
-  readonly #looks: NodeJS.Timeout;
+  readonly #allEnded = Promise.withResolvers<0 | 1>();
+  readonly #checks: NodeJS.Timeout;
   #isUp = false;
   #draining = false;
   #othersReady = false;
   #code: 0 | 1 = 0;
-  #asking: Promise<void> | undefined;
+  #polling: Promise<void> | undefined;
 
-  constructor(parts: CrewParts) {
+  constructor(parts: WorkerPoolOptions) {
     this.#parts = parts;
     this.#slots = Array.from({ length: parts.config.workers }, (_, index) => ({
       number: index + 1,
       worker: undefined,
       startedAt: 0,
-      shortLives: 0,
+      earlyExits: 0,
       timer: undefined,
     }));
-    this.#looks = setInterval(() => this.#look(), lookInterval);
+    this.#checks = setInterval(() => this.#checkWorkers(), pollInterval);
   }
 
   /** Starts one worker; resolves when it is up. Rejects with a `CrewError` when it ends before. */
@@ -88,41 +88,41 @@ export class Crew implements WorkerListener {
     for (const slot of this.#slots) if (slot.worker === undefined) this.#start(slot);
   }
 
-  /** Those that there are, by number. */
+  /** The running workers, by number. */
   get workers(): readonly Worker[] {
     return this.#slots.flatMap(({ worker }) => worker ?? []);
   }
 
   get readiness(): ReadinessState & Required<Pick<ReadinessState, 'workers'>> {
     const states = this.workers.flatMap(({ state }) => state ?? []);
-    return wholeReadiness(states, this.#slots.length, this.#draining);
+    return combinedReadiness(states, this.#slots.length, this.#draining);
   }
 
-  /** What each worker has told, now if it answers soon. */
+  /** The report of each worker, fresh if it answers in time. */
   async reports(): Promise<readonly ProcessReport[]> {
-    this.#asking ??= this.#ask();
-    await this.#asking;
+    this.#polling ??= this.#pollAll();
+    await this.#polling;
     return this.workers.flatMap(({ report }) => report ?? []);
   }
 
-  /** Resolves when all have ended: with 1 if one did otherwise than it was told, else 0. */
-  get over(): Promise<0 | 1> {
-    return this.#over.promise;
+  /** Resolves when all have ended: with 1 if one ended without being asked to, else 0. */
+  get allEnded(): Promise<0 | 1> {
+    return this.#allEnded.promise;
   }
 
-  /** All end when their calls have, and none is replaced. */
+  /** Drains all workers; none is replaced. */
   drain(): void {
     this.#end();
     for (const worker of this.workers) worker.drain();
   }
 
-  /** All end now. */
+  /** Ends the calls of all workers now. */
   cut(): void {
     this.#end();
     for (const worker of this.workers) worker.cut();
   }
 
-  /** All end now, whatever they do. */
+  /** Kills all workers. */
   kill(): void {
     this.#end();
     for (const worker of this.workers) worker.kill();
@@ -132,7 +132,7 @@ export class Crew implements WorkerListener {
     this.#parts.log.info({ worker: worker.number, pid: worker.pid }, 'a worker is up');
     this.#isUp = true;
     this.#firstUp.resolve(worker);
-    worker.tellOthersReady(this.#othersReady);
+    worker.sendOthersReady(this.#othersReady);
     this.changed();
     this.#parts.free();
   }
@@ -141,7 +141,7 @@ export class Crew implements WorkerListener {
     const { ready } = this.readiness;
     if (ready === this.#othersReady) return;
     this.#othersReady = ready;
-    for (const worker of this.workers) worker.tellOthersReady(ready);
+    for (const worker of this.workers) worker.sendOthersReady(ready);
   }
 
   free(): void {
@@ -164,7 +164,7 @@ export class Crew implements WorkerListener {
     this.#parts.ended(worker.report, replaced);
     this.changed();
     if (replaced) this.#replace(slot, worker, end);
-    else this.#leave(worker, end);
+    else this.#onFinalEnd(worker, end);
   }
 
   #start(slot: Slot): void {
@@ -175,23 +175,23 @@ export class Crew implements WorkerListener {
 
   #replace(slot: Slot, { pid }: Worker, { code, signal, failure }: WorkerEnd): void {
     const { log } = this.#parts;
-    if (performance.now() - slot.startedAt >= longLife) slot.shortLives = 0;
-    const delayMs = restartDelay(slot.shortLives);
-    slot.shortLives++;
+    if (performance.now() - slot.startedAt >= stableAfterMs) slot.earlyExits = 0;
+    const delayMs = restartDelay(slot.earlyExits);
+    slot.earlyExits++;
     const details = { worker: slot.number, pid, code, signal, reason: failure?.line, delayMs };
     if (code === 0) log.info(details, 'a worker has ended and is replaced');
     else log.error(details, 'a worker has died and is replaced');
     slot.timer = setTimeout(() => this.#start(slot), delayMs);
   }
 
-  #leave(worker: Worker, { code, signal, failure }: WorkerEnd): void {
-    // What is sent to the whole group may come before a worker has learned to take it.
-    const isTold = code === 0 || signal === 'SIGTERM' || signal === 'SIGINT';
+  #onFinalEnd(worker: Worker, { code, signal, failure }: WorkerEnd): void {
+    // A signal to the whole process group may arrive before the worker handles signals.
+    const isExpected = code === 0 || signal === 'SIGTERM' || signal === 'SIGINT';
     if (!this.#isUp) {
       const how = `worker ${worker.number} ended before it was up (${signal ?? `code ${code}`})`;
       const { code: failed, line } = failure ?? { code: 1 as const, line: how };
-      this.#firstUp.reject(new CrewError(failed, line));
-    } else if (!isTold) {
+      this.#firstUp.reject(new WorkerStartError(failed, line));
+    } else if (!isExpected) {
       this.#code = 1;
       this.#parts.log.error({ worker: worker.number, pid: worker.pid, code, signal }, 'a worker has died');
     }
@@ -205,25 +205,25 @@ export class Crew implements WorkerListener {
   }
 
   #finish(): void {
-    clearInterval(this.#looks);
-    this.#over.resolve(this.#code);
+    clearInterval(this.#checks);
+    this.#allEnded.resolve(this.#code);
   }
 
-  #look(): void {
+  #checkWorkers(): void {
     for (const worker of this.workers) {
-      if (worker.look()) continue;
+      if (worker.checkAlive()) continue;
       this.#parts.log.error({ worker: worker.number, pid: worker.pid }, 'a worker is silent and is killed');
       worker.kill();
     }
   }
 
-  async #ask(): Promise<void> {
+  async #pollAll(): Promise<void> {
     const late = new AbortController();
     try {
-      const timeout = sleep(askPatience, undefined, { signal: late.signal }).catch(() => {});
-      await Promise.race([Promise.all(this.workers.map((worker) => worker.ask())), timeout]);
+      const timeout = sleep(pollTimeout, undefined, { signal: late.signal }).catch(() => {});
+      await Promise.race([Promise.all(this.workers.map((worker) => worker.poll())), timeout]);
     } finally {
-      this.#asking = undefined;
+      this.#polling = undefined;
       late.abort();
     }
   }

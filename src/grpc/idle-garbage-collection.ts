@@ -1,21 +1,21 @@
 /**
- * What streams leave behind goes back to the system once the server is quiet.
- * V8 collects when something is allocated, so an idle server keeps what its
- * last clients held: 40 MiB after 256 stalled ones, 100 and more after a few
- * such rounds, all of it garbage.
+ * Collects garbage once the server is idle after streams have ended.
+ * V8 collects when something is allocated, so an idle server keeps the garbage
+ * of its last clients: 40 MiB after 256 stalled ones, more than 100 after a few
+ * such rounds.
  */
 import { performance } from 'node:perf_hooks';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
-/** Milliseconds from one look to the next. */
+/** Milliseconds between two checks. */
 const lookInterval = 500;
-/** Streams that leave little behind are left to V8. */
+/** After fewer streams than this, collection is left to V8. */
 const worthCollecting = 32;
-/** The share of its time for which the event loop of a quiet server is busy. */
+/** The event loop's utilization below which a server counts as idle. */
 const quiet = 0.2;
 
-export class QuietCollection {
+export class IdleGarbageCollection {
   readonly #collect: () => void;
   readonly #busy: () => number;
   #running = 0;
@@ -23,7 +23,7 @@ export class QuietCollection {
   #endedBefore = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** @param busy the share of its time for which the event loop was busy since it was last asked for */
+  /** @param busy the event loop's utilization since the last call */
   constructor(collect: () => void = collectAll, busy: () => number = busyShare()) {
     this.#collect = collect;
     this.#busy = busy;
@@ -44,7 +44,7 @@ export class QuietCollection {
     this.#timer = setInterval(this.#look, lookInterval).unref();
   }
 
-  /** Quiet is when no stream runs or has ended since the last look and the loop had little else to do. */
+  /** Idle: no stream is open or has ended since the last check, and the event loop had little to do. */
   readonly #look = (): void => {
     const hadLittleToDo = this.#busy() < quiet;
     const isQuiet = this.#running === 0 && this.#ended === this.#endedBefore && hadLittleToDo;
@@ -67,7 +67,7 @@ function busyShare(): () => number {
   };
 }
 
-/** V8's full collection, 10 ms in a server that is idle; nothing where it is not to be had. */
+/** V8's full collection, 10 ms in an idle server; does nothing where V8 does not expose it. */
 function collectAll(): void {
   setFlagsFromString('--expose-gc');
   const collect: unknown = runInNewContext('globalThis.gc');

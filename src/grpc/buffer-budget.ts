@@ -1,11 +1,11 @@
 /**
- * How large the buffers of streams may be: few streams go fastest with large
- * ones, of many each holds one, the stalled ones too. So all together share
- * a budget, and only the smallest buffer is every stream's by right.
+ * How large the buffers of streams may be. A few streams are fastest with large
+ * buffers; many streams hold one each, stalled ones too. So all streams share a
+ * budget, and every stream is sure of the smallest buffer only.
  */
 import { smallestBuffer } from './buffer-pool.js';
 
-export class BufferShares {
+export class BufferBudget {
   readonly #budget: number;
   readonly #streams: () => number;
 

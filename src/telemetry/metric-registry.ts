@@ -1,22 +1,22 @@
 /**
- * The numbers of this process. The SDK's instruments sort and stringify their
+ * The metrics of this process. The SDK's instruments sort and stringify their
  * attributes at every measurement, which was the top function of the profile;
- * here whoever measures holds its series and adds to a plain number, and the
+ * here the measuring code holds its series and adds to a plain number, and the
  * series become OpenTelemetry data only when somebody reads them
- * (`ledger-producer.ts`).
+ * (`registry-producer.ts`).
  */
 
-/** What tells the series of a family apart; a closed set of values, so that the number of series is bounded. */
+/** The labels of one series of a family; values come from closed sets, so the number of series is bounded. */
 export type Labels = Readonly<Record<string, string>>;
 
 /** A sum of one series. */
-export class Tally {
+export class Sum {
   value = 0;
   constructor(readonly labels: Labels) {}
 }
 
 /** A distribution of one series: `counts[i]` holds what is at most `boundaries[i]`, the last one the rest. */
-export class Distribution {
+export class Histogram {
   readonly counts: number[];
   count = 0;
   sum = 0;
@@ -31,7 +31,7 @@ export class Distribution {
   }
 
   record(value: number): void {
-    // The common values lie at the front, and there are few: walking beats a binary search.
+    // There are few buckets and the common values come first: a linear scan beats a binary search.
     let bucket = 0;
     while (bucket < this.boundaries.length && value > (this.boundaries[bucket] as number)) bucket++;
     this.counts[bucket] = (this.counts[bucket] as number) + 1;
@@ -51,32 +51,32 @@ export interface Description {
 
 /**
  * `counter` only grows, `level` rises and falls; both are summed over
- * processes. Of the others the `least` or the `most` of a process stands for all.
+ * processes. The others take the least or the greatest value of any process.
  */
 export type SumKind = 'counter' | 'level' | 'least' | 'most';
 
-/** One number that is read when somebody asks. */
+/** One number that is read on demand. */
 export interface Reading {
   readonly labels: Labels;
   readonly value: number;
 }
 
-/** A family that is read when somebody asks. */
+/** A family that is read on demand. */
 export interface Readings extends Description {
   readonly kind: SumKind;
   readonly read: () => Iterable<Reading>;
 }
 
 /** A histogram family. */
-export interface Distributions extends Description {
+export interface Histograms extends Description {
   readonly kind: 'histogram';
-  readonly series: Iterable<Distribution>;
+  readonly series: Iterable<Histogram>;
 }
 
-/** Most series of one family; what comes after shares one series, labelled `_OTHER`. */
+/** The most series of one family; further ones share one series, labelled `_OTHER`. */
 const maxSeries = 1000;
 
-/** Makes the series of one family; a series asked for twice is the same. */
+/** Creates the series of one family; the same labels give the same series. */
 class SeriesOf<S> {
   readonly #made = new Map<string, S>();
   readonly #make: (labels: Labels) => S;
@@ -89,7 +89,7 @@ class SeriesOf<S> {
     return this.#made.values();
   }
 
-  /** Slow: call it once per series and keep what it gives. */
+  /** Slow: call it once per series and keep the result. */
   of(labels: Labels): S {
     const bounded = this.#made.size < maxSeries ? labels : overflowing(labels);
     const key = JSON.stringify(Object.entries(bounded).sort(([a], [b]) => (a < b ? -1 : 1)));
@@ -105,29 +105,29 @@ function overflowing(labels: Labels): Labels {
   return Object.fromEntries(Object.keys(labels).map((key) => [key, '_OTHER']));
 }
 
-/** A family of sums, or of distributions: where its series are made. */
+/** A family of sums or of histograms: creates its series. */
 export interface Family<S> {
   of(labels: Labels): S;
 }
 
 /** All families, in the order in which they were declared. */
-export class Ledger {
-  readonly #families: (Readings | Distributions)[] = [];
+export class MetricRegistry {
+  readonly #families: (Readings | Histograms)[] = [];
 
-  get families(): readonly (Readings | Distributions)[] {
+  get families(): readonly (Readings | Histograms)[] {
     return this.#families;
   }
 
-  /** Sums that are added to where something happens. */
-  sums(kind: SumKind, description: Description): Family<Tally> {
-    const series = new SeriesOf((labels) => new Tally(labels));
+  /** Sums that the measuring code adds to. */
+  sums(kind: SumKind, description: Description): Family<Sum> {
+    const series = new SeriesOf((labels) => new Sum(labels));
     this.#families.push({ ...description, kind, read: () => series.values() });
     return series;
   }
 
   /** Values in `description.unit`; `boundaries` are inclusive upper bounds, rising. */
-  distributions(description: Description, boundaries: readonly number[]): Family<Distribution> {
-    const series = new SeriesOf((labels) => new Distribution(labels, boundaries));
+  histograms(description: Description, boundaries: readonly number[]): Family<Histogram> {
+    const series = new SeriesOf((labels) => new Histogram(labels, boundaries));
     this.#families.push({
       ...description,
       kind: 'histogram',
@@ -136,7 +136,7 @@ export class Ledger {
     return series;
   }
 
-  /** Numbers that are somebody else's, read when somebody asks. */
+  /** Numbers that are kept elsewhere and read on demand. */
   readings(kind: SumKind, description: Description, read: () => Iterable<Reading>): void {
     this.#families.push({ ...description, kind, read });
   }

@@ -1,0 +1,135 @@
+/**
+ * The supervisor process of several workers: it accepts connections and hands
+ * them over, answers for all at the admin port, and writes the log of all. It
+ * uses neither cache nor storage itself.
+ */
+import { createServer } from 'node:net';
+import { formatAddress } from '../cli/option-values.js';
+import type { Config } from '../cli/options.js';
+import { listenAt } from '../grpc/listen.js';
+import { bound, logStart, openAdminListener, StartError } from '../server/listening.js';
+import { openProcessLog, type ProcessLog } from '../server/process-log.js';
+import { ConnectionBalancer } from './connection-balancer.js';
+import { SupervisorMetrics } from './supervisor-metrics.js';
+import { WorkerPool, WorkerStartError } from './worker-pool.js';
+
+/** Serves until a signal; then the process ends. */
+export async function serveSupervised(config: Config, version: string): Promise<void> {
+  const life = await openProcessLog(config['log-level'], process.stdout.isTTY === true);
+  const supervisor = new Supervisor(config, version, life);
+  let signals = 0;
+  const onSignal = (signal: NodeJS.Signals) => {
+    signals += 1;
+    life.log.info({ signal }, signals === 1 ? 'draining' : 'cutting what is left');
+    if (signals > 1) supervisor.cut();
+    else void supervisor.drain().then(life.end);
+  };
+  process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+
+  try {
+    await supervisor.start();
+  } catch (error) {
+    // A signal has ended the workers before they were up: no failure.
+    if (signals > 0) return;
+    await life.end(await supervisor.failStart(error));
+  }
+}
+
+class Supervisor {
+  readonly #config: Config;
+  readonly #version: string;
+  readonly #life: ProcessLog;
+  readonly #pool: WorkerPool;
+  readonly #numbers: SupervisorMetrics;
+  readonly #balancer: ConnectionBalancer;
+  // Paused: only the worker reads from the connection.
+  readonly #server = createServer({ noDelay: true, pauseOnConnect: true }, (socket) =>
+    this.#balancer.dispatch(socket),
+  );
+  #closeAdmin: () => Promise<void> = async () => {};
+
+  constructor(config: Config, version: string, life: ProcessLog) {
+    this.#config = config;
+    this.#version = version;
+    this.#life = life;
+    this.#numbers = new SupervisorMetrics(version, life.dropped, () => this.#pool.readiness.workers.ready);
+    this.#balancer = new ConnectionBalancer(() => this.#pool.workers);
+    this.#pool = new WorkerPool({
+      ...{ config, version, log: life.log },
+      lines: (text) => life.lines.write(text),
+      free: () => this.#balancer.dispatchWaiting(),
+      refused: (socket) => this.#balancer.redispatch(socket),
+      ended: (report, replaced) => {
+        if (report !== undefined) this.#numbers.keep(report);
+        if (replaced) this.#numbers.replaced.value++;
+      },
+    });
+  }
+
+  /** Starts one worker, and the others once it is up. Rejects with a `CrewError` or a `StartError`. */
+  async start(): Promise<void> {
+    const config = this.#config;
+    const { log } = this.#life;
+    const first = await this.#pool.startFirst();
+    const listen = await bound(config.listen, listenAt(this.#server, formatAddress(config.listen)));
+    // A connection that could not be accepted does not end the server.
+    this.#server.on('error', (error) => log.error({ err: error }, 'a connection could not be accepted'));
+    const pool = this.#pool;
+    const admin = await openAdminListener(config, {
+      readiness: {
+        get state() {
+          return pool.readiness;
+        },
+      },
+      metricsText: async () => this.#numbers.metricsText(await pool.reports()),
+      debugVars: async () => this.#numbers.debugVars(await pool.reports()),
+      failed: (error) => log.error({ err: error }, 'an admin request failed'),
+    });
+    this.#closeAdmin = admin.close;
+    logStart(config, log, this.#version, {
+      ...{ listen, admin: admin.address },
+      ...(first.described ?? { cache: '', storage: '' }),
+      workers: config.workers,
+    });
+    this.#pool.startOthers();
+  }
+
+  /** Resolves with the exit code when every worker has ended. */
+  async drain(): Promise<0 | 1> {
+    this.#close();
+    this.#pool.drain();
+    return this.#ended();
+  }
+
+  cut(): void {
+    this.#pool.cut();
+  }
+
+  /** Writes why it cannot start; resolves with the exit code. */
+  async failStart(error: unknown): Promise<1 | 2> {
+    this.#close();
+    this.#pool.kill();
+    await this.#ended();
+    const line =
+      error instanceof WorkerStartError
+        ? error.line
+        : error instanceof StartError
+          ? error.message
+          : undefined;
+    if (line !== undefined) process.stderr.write(`layercache: ${line}\n`);
+    else if (!(error instanceof WorkerStartError)) this.#life.log.fatal({ err: error }, 'cannot start');
+    return error instanceof WorkerStartError ? error.code : 1;
+  }
+
+  #close(): void {
+    this.#server.close();
+    this.#balancer.close();
+  }
+
+  async #ended(): Promise<0 | 1> {
+    const code = await this.#pool.allEnded;
+    await this.#closeAdmin();
+    this.#numbers.close();
+    return code;
+  }
+}
