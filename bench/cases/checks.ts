@@ -3,7 +3,7 @@
  * and without. Admission is counted in both servers, with its limits at work
  * and out of reach; the breaker is in both, so it is timed by itself.
  */
-import { BreakingCache } from '../../dist/cache/breaking-cache.js';
+import { CircuitBreakerCache } from '../../dist/cache/circuit-breaker-cache.js';
 import { MemoryCache } from '../../dist/cache/memory-cache.js';
 import { type Bench, full } from '../bench.ts';
 import { interleaved } from '../rounds.ts';
@@ -97,7 +97,7 @@ function interval(samples: readonly number[]): string {
 async function breakerNs(): Promise<number> {
   const cache = new MemoryCache(10);
   await cache.add('a', 'b');
-  const breaking = new BreakingCache(cache);
+  const breaking = new CircuitBreakerCache(cache);
   const time = async (asked: Pick<MemoryCache, 'contains'>): Promise<number> => {
     const calls = 200_000;
     const begun = performance.now();
