@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { withCause, withoutStack } from '../telemetry/error-text.js';
 import { type Config, ConfigError, type OptionName } from './options.js';
 import { FileUnreadableError, WatchedFiles } from './watched-files.js';
 
@@ -46,7 +47,10 @@ export class OptionFiles {
         this.#log.info({ options }, 'files have changed and are used from now on');
       },
       failed: (error) =>
-        this.#log.error({ err: error, options }, 'files cannot be used; what was read before stays in use'),
+        this.#log.error(
+          { err: withoutStack(error), options },
+          withCause('files cannot be used, what was read before stays in use', error),
+        ),
     });
   }
 

@@ -1,4 +1,5 @@
 /** The composition root: the only place that knows every concrete class. */
+
 import type { Socket } from 'node:net';
 import { setLogger } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
@@ -10,7 +11,8 @@ import { layerServices } from '../layer/layer-services.js';
 import { defaultRpcServerSettings, RpcServer, type RpcServerParts } from '../rpc/server.js';
 import { describeStorage, openStorage } from '../storage/open.js';
 import { StorageUrlError } from '../storage/storage-url-error.js';
-import { absenceLine, isDefect, StorageWatch } from '../storage/storage-watch.js';
+import { absenceLine, StorageWatch } from '../storage/storage-watch.js';
+import { causeOf, isDefect, withCause, withoutStack } from '../telemetry/error-text.js';
 import { LogLimiter } from '../telemetry/log-limiter.js';
 import { Readiness } from '../telemetry/readiness.js';
 import { startTelemetry, type Telemetry } from '../telemetry/telemetry.js';
@@ -99,12 +101,15 @@ async function compose(config: Config, context: ProcessContext, shutdown: Shutdo
       'cache',
       openCache(config.cache, {
         timeoutMs: config['cache-timeout'],
-        onUp: (up) => readiness.cacheIs(up),
+        onUp: (up) => readiness.cacheIs(up, 'its connection ended'),
         onError: (error) =>
           limiter.write(error instanceof CacheNotice ? error.message : 'cache connection', (suppressed) =>
             error instanceof CacheNotice
-              ? log.warn({ err: error.cause, suppressed }, error.message)
-              : log.error({ err: error, suppressed }, 'no connection to the cache'),
+              ? log.warn({ err: withoutStack(error.cause), suppressed }, causeOf(error))
+              : log.error(
+                  { err: withoutStack(error), suppressed },
+                  withCause('no connection to the cache', error),
+                ),
           ),
       }),
     ),
@@ -188,6 +193,12 @@ function rpcServer(parts: RpcServerParts): RpcServer {
   }
 }
 
+/** What an outage means, until it ends. */
+const degraded = {
+  cache: 'the cache fails, every answer comes from storage',
+  storage: 'the storage fails, only cached answers are served',
+} as const;
+
 /**
  * Health follows readiness, and each change that matters is logged. Returns what
  * to call when other workers become ready, or none is.
@@ -208,11 +219,11 @@ function reportChanges(
     else if (last.storageSeen && state.storageUp !== last.storageUp) tell('storage', state.storageUp);
     last = state;
   });
-  const tell = (plug: string, up: boolean) =>
+  const tell = (plug: 'cache' | 'storage', up: boolean) =>
     limiter.write(`${plug} ${up}`, (suppressed) =>
       up
         ? log.info({ suppressed }, `the ${plug} is back`)
-        : log.error({ suppressed }, `the ${plug} does not answer`),
+        : log.error({ suppressed }, withCause(degraded[plug], readiness.failureOf(plug))),
     );
   return (ready) => {
     others = ready;

@@ -1,8 +1,10 @@
 /** How clients authenticate, by the options; the code of each way is loaded only when it is asked for. */
+
 import type { Logger } from 'pino';
 import type { Authenticator } from '../auth/authenticator.js';
 import { OptionFiles } from '../cli/option-files.js';
 import { type Config, ConfigError } from '../cli/options.js';
+import { withCause, withoutStack } from '../telemetry/error-text.js';
 import type { LogLimiter } from '../telemetry/log-limiter.js';
 
 /** An authenticator and its files, until it is closed. */
@@ -46,8 +48,11 @@ async function openTokens(config: Config, log: Logger, limiter: LogLimiter): Pro
           failed: (error) =>
             limiter.write('key set', (suppressed) =>
               log.error(
-                { err: error, suppressed },
-                'the key set of --auth-jwks cannot be had; the keys of before stay in use',
+                { err: withoutStack(error), suppressed },
+                withCause(
+                  'the key set of --auth-jwks cannot be fetched, the keys of before stay in use',
+                  error,
+                ),
               ),
             ),
         })

@@ -1,6 +1,7 @@
 /** The server as one process, listening on its own addresses. */
 
 import type { Config } from '../cli/options.js';
+import { withCause, withoutStack } from '../telemetry/error-text.js';
 import { type App, openApp, type ProcessContext } from './app.js';
 import { bound, logStart, openAdminListener } from './listening.js';
 
@@ -38,7 +39,7 @@ async function opened(app: App, config: Config, { log, version }: ProcessContext
     readiness,
     metricsText: telemetry.metricsText,
     debugVars: telemetry.debugVars,
-    failed: (error) => log.error({ err: error }, 'an admin request failed'),
+    failed: (error) => log.error({ err: withoutStack(error) }, withCause('an admin request failed', error)),
   });
   app.onShutdown('admin', admin.close);
   logStart(config, log, version, { listen, admin: admin.address, ...described });

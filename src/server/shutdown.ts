@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { withCause, withoutStack } from '../telemetry/error-text.js';
 
 /** Milliseconds that one part may take to close; a hung disk must not delay the end. */
 const partDeadlineMs = 2000;
@@ -31,7 +32,7 @@ export class Shutdown {
     try {
       await Promise.race([close(), late.promise]);
     } catch (error) {
-      this.#log.warn({ err: error }, `${name} did not close well`);
+      this.#log.warn({ err: withoutStack(error) }, withCause(`${name} did not close well`, error));
     } finally {
       clearTimeout(timer);
     }

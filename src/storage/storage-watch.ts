@@ -3,7 +3,7 @@
  * whenever the last operation failed. Readiness and metrics are therefore right
  * also when no layer is asked for.
  */
-import { type StorageDriver, StorageError } from './storage-driver.js';
+import type { StorageDriver } from './storage-driver.js';
 
 export interface StorageWatchOptions {
   /** Whether the last operation of the storage succeeded; while it is true nothing is probed. */
@@ -22,12 +22,6 @@ export function absenceLine(error: unknown, wasSeen: boolean): string {
   if (wasSeen) return `storage: ${cause}`;
   const end = /does not|holds no/.test(cause) ? 'it does' : 'that is mended';
   return `storage: ${cause}; not ready until ${end}`;
-}
-
-/** Whether the error is a defect of a driver, whose stack somebody needs. */
-export function isDefect(error: unknown): boolean {
-  if (!(error instanceof StorageError)) return true;
-  return error.cause instanceof TypeError || error.cause instanceof ReferenceError;
 }
 
 export class StorageWatch {

@@ -9,23 +9,23 @@ import { performance } from 'node:perf_hooks';
 const failedWriteCounts = 30_000;
 
 export class CacheHealth {
-  readonly #tell: (up: boolean) => void;
+  readonly #tell: (up: boolean, error?: unknown) => void;
   #readable = true;
   #writeFailed: number | undefined;
 
-  /** `tell` is called with the state after every operation, whether or not it changed. */
-  constructor(tell: (up: boolean) => void) {
+  /** `tell` is called with the state after every operation, whether or not it changed, and the operation's error. */
+  constructor(tell: (up: boolean, error?: unknown) => void) {
     this.#tell = tell;
   }
 
-  read(up: boolean): void {
+  read(up: boolean, error?: unknown): void {
     this.#readable = up;
-    this.#tell(up && this.#writable());
+    this.#tell(up && this.#writable(), error);
   }
 
-  write(up: boolean): void {
+  write(up: boolean, error?: unknown): void {
     this.#writeFailed = up ? undefined : performance.now();
-    this.#tell(up && this.#readable);
+    this.#tell(up && this.#readable, error);
   }
 
   #writable(): boolean {

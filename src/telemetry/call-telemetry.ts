@@ -1,4 +1,5 @@
 /** The telemetry of each call: a server span if it is sampled, a duration, a log line. */
+
 import { performance } from 'node:perf_hooks';
 import { context } from '@opentelemetry/api';
 import {
@@ -13,6 +14,7 @@ import type { Source } from '../layer/layer-service.js';
 import type { Digest } from '../reference/digest.js';
 import type { RepositoryName } from '../reference/repository-name.js';
 import type { CallObserver, ObservedCall, RefusalReason } from '../rpc/call-observer.js';
+import { withCause, withoutStack } from './error-text.js';
 import type { Instruments } from './instruments.js';
 import type { LogLimiter } from './log-limiter.js';
 import type { Histogram, Sum } from './metric-registry.js';
@@ -186,7 +188,10 @@ class Call implements ObservedCall {
     const reason = code === 'UNAVAILABLE' ? reasonOf(error) : undefined;
     if (reason !== undefined) {
       limiter.write(`unavailable ${reason}`, (suppressed) => {
-        log.error({ err: error, rpc, suppressed }, 'a call could not be answered');
+        log.error(
+          { err: withoutStack(error), rpc, suppressed },
+          withCause('a call could not be answered', error),
+        );
       });
     }
   }

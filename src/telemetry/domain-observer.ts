@@ -1,9 +1,11 @@
 /** Counts and logs what the domain reports. */
+
 import type { Logger } from 'pino';
 import { type CacheError, CacheKeyError } from '../cache/layer-info-cache.js';
 import type { CountedOperation, EvictionReason, Observer, RevalidationResult } from '../layer/observer.js';
 import type { Digest } from '../reference/digest.js';
 import type { RepositoryName } from '../reference/repository-name.js';
+import { withCause, withoutStack } from './error-text.js';
 import type { Instruments } from './instruments.js';
 import type { LogLimiter } from './log-limiter.js';
 import type { Sum } from './metric-registry.js';
@@ -107,8 +109,8 @@ export class DomainObserver implements Observer {
     const wrongKey = error instanceof CacheKeyError;
     this.#limiter.write(`cache ${operation} ${wrongKey}`, (suppressed) => {
       this.#log.error(
-        { err: error, operation, suppressed },
-        wrongKey ? 'a cache key holds another type' : 'cache failed',
+        { err: withoutStack(error), operation, suppressed },
+        withCause(wrongKey ? 'a cache key holds another type' : 'cache failed', error),
       );
     });
   }
@@ -122,7 +124,10 @@ export class DomainObserver implements Observer {
 
   corrupt(digest: Digest, error: Error): void {
     this.#limiter.write('corrupt', (suppressed) => {
-      this.#log.error({ err: error, digest, suppressed }, 'storage holds something else than it says');
+      this.#log.error(
+        { err: withoutStack(error), digest, suppressed },
+        withCause('storage holds something else than it says', error),
+      );
     });
   }
 
@@ -130,7 +135,10 @@ export class DomainObserver implements Observer {
     this.#revalidations[result].value++;
     if (result !== 'failed') return;
     this.#limiter.write('revalidation failed', (suppressed) => {
-      this.#log.warn({ err: error, suppressed }, 'a cached layer could not be checked against storage');
+      this.#log.warn(
+        { err: withoutStack(error), suppressed },
+        withCause('a cached layer could not be checked against storage', error),
+      );
     });
   }
 

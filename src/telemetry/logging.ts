@@ -1,13 +1,8 @@
 /** JSON lines on stdout, or lines for people when stdout is a terminal. */
+
 import { performance } from 'node:perf_hooks';
-import {
-  type DestinationStream,
-  destination,
-  type Logger,
-  type LoggerOptions,
-  pino,
-  stdSerializers,
-} from 'pino';
+import { type DestinationStream, destination, type Logger, type LoggerOptions, pino } from 'pino';
+import { describeError } from './error-text.js';
 import type { MetricRegistry } from './metric-registry.js';
 
 /** pino's levels, the most verbose first, and none. */
@@ -97,16 +92,8 @@ function logOptions(level: LogLevel): LoggerOptions {
     base: null,
     timestamp: lineTimes(),
     formatters: { level: (label) => ({ level: label }) },
-    serializers: { err: describeError },
+    serializers: { err: (error: unknown) => (error instanceof Error ? describeError(error) : error) },
   };
-}
-
-/** Type, message, code and stack with its causes; no other property, since a client's error may hold a password. */
-function describeError(error: unknown): unknown {
-  if (!(error instanceof Error)) return String(error);
-  const { type, message, stack } = stdSerializers.err(error);
-  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
-  return { type, message, code, stack };
 }
 
 function flushed(stream: LineStream, patience: number): Promise<boolean> {

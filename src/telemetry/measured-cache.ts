@@ -37,8 +37,8 @@ export class MeasuredCache implements LayerInfoCache {
   constructor(cache: LayerInfoCache, parts: MeasureOptions) {
     this.#cache = cache;
     const health = new CacheHealth(parts.up);
-    const reads = { ...parts, up: (up: boolean) => health.read(up) };
-    const writes = { ...parts, up: (up: boolean) => health.write(up) };
+    const reads = { ...parts, up: (up: boolean, error?: unknown) => health.read(up, error) };
+    const writes = { ...parts, up: (up: boolean, error?: unknown) => health.write(up, error) };
     this.#contains = new MeasuredOperation('contains', reads);
     this.#containsMany = new MeasuredOperation('contains_many', reads);
     this.#lookup = new MeasuredOperation('lookup', reads);

@@ -20,8 +20,8 @@ export interface MeasureOptions {
   /** What span names begin with: `cache` gives `cache.contains`. */
   readonly prefix: string;
   readonly tracing: Tracing | undefined;
-  /** Called with the health of the cache or driver after every operation that shows it. */
-  readonly up: (up: boolean) => void;
+  /** Called with the health of the cache or driver after every operation that shows it, and the error of one that failed. */
+  readonly up: (up: boolean, error?: unknown) => void;
 }
 
 /** One operation of a cache or driver, created once; it keeps its series. */
@@ -57,7 +57,7 @@ export class MeasuredOperation {
         }
         span.end(performance.now());
       }
-      this.#ended(start, outcome);
+      this.#ended(start, outcome, error);
       throw error;
     }
   }
@@ -69,12 +69,12 @@ export class MeasuredOperation {
       this.#ended(start, ok);
       return value;
     } catch (error) {
-      this.#ended(start, classify(error));
+      this.#ended(start, classify(error), error);
       throw error;
     }
   }
 
-  #ended(start: number, outcome: Outcome): void {
+  #ended(start: number, outcome: Outcome, error?: unknown): void {
     let duration = this.#durations.get(outcome.name);
     if (duration === undefined) {
       duration = this.#parts.duration.of({
@@ -85,6 +85,6 @@ export class MeasuredOperation {
       this.#durations.set(outcome.name, duration);
     }
     duration.record((performance.now() - start) / 1e3);
-    if (outcome.plug !== 'unknown') this.#parts.up(outcome.plug === 'up');
+    if (outcome.plug !== 'unknown') this.#parts.up(outcome.plug === 'up', error);
   }
 }

@@ -22,6 +22,8 @@ export class Readiness {
   #draining = false;
   #cacheUp = true;
   #storageUp = false;
+  #cacheFailure: unknown;
+  #storageFailure: unknown;
   readonly #listeners = new Set<(state: ReadinessState) => void>();
 
   get state(): ReadinessState {
@@ -44,6 +46,11 @@ export class Readiness {
     return this.#storageUp;
   }
 
+  /** What the last outage of the cache or the storage began with. */
+  failureOf(plug: 'cache' | 'storage'): unknown {
+    return plug === 'cache' ? this.#cacheFailure : this.#storageFailure;
+  }
+
   /** The storage was seen and holds a registry: start-up waits for that. */
   storageWasSeen(): void {
     if (this.#storageSeen && this.#storageUp) return;
@@ -59,17 +66,19 @@ export class Readiness {
     this.#tell();
   }
 
-  /** How the last operation of the cache ended. */
-  cacheIs(up: boolean): void {
+  /** How the last operation of the cache ended, and with which error. */
+  cacheIs(up: boolean, error?: unknown): void {
     if (this.#cacheUp === up) return;
     this.#cacheUp = up;
+    if (!up) this.#cacheFailure = error;
     this.#tell();
   }
 
-  /** How the last operation of the storage ended. */
-  storageIs(up: boolean): void {
+  /** How the last operation of the storage ended, and with which error. */
+  storageIs(up: boolean, error?: unknown): void {
     if (this.#storageUp === up) return;
     this.#storageUp = up;
+    if (!up) this.#storageFailure = error;
     this.#tell();
   }
 

@@ -1,4 +1,5 @@
 /** All of telemetry, set up once per process from the log and the standard variables. */
+
 import type { Logger } from 'pino';
 import type { LayerInfoCache } from '../cache/layer-info-cache.js';
 import type { Observer } from '../layer/observer.js';
@@ -6,6 +7,7 @@ import type { CallObserver } from '../rpc/call-observer.js';
 import type { StorageDriver } from '../storage/storage-driver.js';
 import { CallTelemetry } from './call-telemetry.js';
 import { type DebugVars, DomainObserver } from './domain-observer.js';
+import { withCause, withoutStack } from './error-text.js';
 import { Instruments } from './instruments.js';
 import { LogLimiter } from './log-limiter.js';
 import { countDropped } from './logging.js';
@@ -82,7 +84,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
   const text = new PrometheusText(service);
   const observer = new DomainObserver(instruments, log, limiter);
 
-  const diagnostics = new OtelDiagnostics(log, limiter);
+  const diagnostics = new OtelDiagnostics(log);
   const request = exportRequest(process.env);
   const stops: (() => Promise<void>)[] = [];
   let tracing: Tracing | undefined;
@@ -111,7 +113,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
         labels: {},
         prefix: 'cache',
         tracing,
-        up: (up) => readiness.cacheIs(up),
+        up: (up, error) => readiness.cacheIs(up, error),
       }),
     timed: (driver) =>
       new TimedDriver(driver, {
@@ -119,7 +121,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
         labels: { driver: driver.name },
         prefix: 'storage',
         tracing,
-        up: (up) => readiness.storageIs(up),
+        up: (up, error) => readiness.storageIs(up, error),
       }),
     report: () => reportOf(registry).families,
     metricsText: () => text.of([reportOf(registry).families]),
@@ -128,7 +130,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
       processMetrics.close();
       await endedWithin(lastExport, stops, log);
       limiter.close();
-      diagnostics.remove();
+      diagnostics.close();
     },
   };
 }
@@ -145,7 +147,9 @@ async function endedWithin(
     resolve();
   }, milliseconds);
   const stopped = stops.map((stop) =>
-    stop().catch((error: unknown) => log.warn({ err: error }, 'the last telemetry could not be exported')),
+    stop().catch((error: unknown) =>
+      log.warn({ err: withoutStack(error) }, withCause('the last telemetry could not be exported', error)),
+    ),
   );
   await Promise.race([Promise.all(stopped), late]);
   clearTimeout(timer);

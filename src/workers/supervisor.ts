@@ -3,12 +3,14 @@
  * them over, answers for all at the admin port, and writes the log of all. It
  * uses neither cache nor storage itself.
  */
+
 import { createServer } from 'node:net';
 import { formatAddress } from '../cli/option-values.js';
 import type { Config } from '../cli/options.js';
 import { listenAt } from '../grpc/listen.js';
 import { bound, logStart, openAdminListener, StartError } from '../server/listening.js';
 import { openProcessLog, type ProcessLog } from '../server/process-log.js';
+import { withCause, withoutStack } from '../telemetry/error-text.js';
 import { ConnectionBalancer } from './connection-balancer.js';
 import { SupervisorMetrics } from './supervisor-metrics.js';
 import { WorkerPool, WorkerStartError } from './worker-pool.js';
@@ -73,7 +75,9 @@ class Supervisor {
     const first = await this.#pool.startFirst();
     const listen = await bound(config.listen, listenAt(this.#server, formatAddress(config.listen)));
     // A connection that could not be accepted does not end the server.
-    this.#server.on('error', (error) => log.error({ err: error }, 'a connection could not be accepted'));
+    this.#server.on('error', (error) =>
+      log.error({ err: withoutStack(error) }, withCause('a connection could not be accepted', error)),
+    );
     const pool = this.#pool;
     const admin = await openAdminListener(config, {
       readiness: {
@@ -83,7 +87,7 @@ class Supervisor {
       },
       metricsText: async () => this.#numbers.metricsText(await pool.reports()),
       debugVars: async () => this.#numbers.debugVars(await pool.reports()),
-      failed: (error) => log.error({ err: error }, 'an admin request failed'),
+      failed: (error) => log.error({ err: withoutStack(error) }, withCause('an admin request failed', error)),
     });
     this.#closeAdmin = admin.close;
     logStart(config, log, this.#version, {

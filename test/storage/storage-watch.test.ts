@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type StorageDriver, StorageError } from '../../src/storage/storage-driver.js';
-import { absenceLine, isDefect, StorageWatch } from '../../src/storage/storage-watch.js';
+import { absenceLine, StorageWatch } from '../../src/storage/storage-watch.js';
 
 const intervalMs = 1000;
 
@@ -124,11 +124,5 @@ describe('the line about a storage that is not there', () => {
   ])('%s', (error, line) => {
     expect(absenceLine(error, false)).toBe(`storage: ${line}`);
     expect(absenceLine(error, true)).toBe(`storage: ${line.split(';', 1)[0]}`);
-  });
-
-  it('comes with a stack only of a defect', () => {
-    expect(isDefect(new StorageError('no', { cause: new Error('EIO') }))).toBe(false);
-    expect(isDefect(new StorageError('no', { cause: new TypeError('of undefined') }))).toBe(true);
-    expect(isDefect(new RangeError('no'))).toBe(true);
   });
 });

@@ -9,6 +9,8 @@ import { openLogAt } from '../../src/telemetry/logging.js';
 import { LogLines } from '../parts/log-lines.js';
 
 const loggingModule = new URL('../../src/telemetry/logging.ts', import.meta.url).href;
+/** Lets a process of the tests import `.js` names of sources. */
+const sources = new URL('../../tools/typescript-sources.mjs', import.meta.url).href;
 
 let directory: string;
 
@@ -75,9 +77,18 @@ it('hands every line to a pipe before the process ends', () => {
   `;
   const { stdout } = spawnSync(
     'sh',
-    ['-c', '{ "$NODE" --experimental-strip-types --input-type=module -e "$SCRIPT"; echo "exit $?"; } | cat'],
+    [
+      '-c',
+      '{ "$NODE" --experimental-strip-types --import "$SOURCES" --input-type=module -e "$SCRIPT"; echo "exit $?"; } | cat',
+    ],
     {
-      env: { ...process.env, NODE: process.execPath, SCRIPT: script, NODE_NO_WARNINGS: '1' },
+      env: {
+        ...process.env,
+        NODE: process.execPath,
+        SCRIPT: script,
+        SOURCES: sources,
+        NODE_NO_WARNINGS: '1',
+      },
       maxBuffer: 16 << 20,
     },
   );
@@ -96,7 +107,7 @@ it('tells of a reader that hangs, so that the process can end all the same', asy
   `;
   const child = spawn(
     process.execPath,
-    ['--experimental-strip-types', '--no-warnings', '--input-type=module', '-e', script],
+    ['--experimental-strip-types', '--no-warnings', '--import', sources, '--input-type=module', '-e', script],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
   try {

@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { CacheError } from '../../src/cache/layer-info-cache.js';
 import { MemoryCache } from '../../src/cache/memory-cache.js';
@@ -64,6 +67,16 @@ function span(name: string): ReceivedSpan {
   return found;
 }
 
+/** A port on which nobody listens. */
+async function unusedPort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
 const server = 'layercache.v1.LayerCacheService/Exists';
 
 describe('traces and metrics by OTLP', () => {
@@ -121,6 +134,35 @@ describe('traces and metrics by OTLP', () => {
     expect(keys).toContain('host.name');
     expect(keys.filter((key) => key.startsWith('process.'))).toEqual([]);
   });
+
+  it.each(['http/protobuf', 'grpc'])(
+    'over %s: a collector that is down is one line a minute, with its cause and a count, and no stack',
+    async (protocol) => {
+      const port = await unusedPort();
+      const telemetry = await start({
+        OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
+        OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
+        OTEL_EXPORTER_OTLP_TIMEOUT: '100',
+        OTEL_METRIC_EXPORT_INTERVAL: '150',
+        OTEL_BSP_SCHEDULE_DELAY: '50',
+      });
+      for (let count = 0; count < 20; count++) {
+        await missingCall(telemetry, traceparent('01'));
+        await setTimeout(100);
+      }
+      const meanwhile = lines.at('error');
+      await telemetry.shutdown();
+      expect(meanwhile).toHaveLength(1);
+      expect(meanwhile[0]).toMatchObject({ suppressed: 0 });
+      const [first, last, ...others] = lines.at('error');
+      expect(others).toEqual([]);
+      expect(last?.['suppressed']).toBeGreaterThan(2);
+      for (const line of [first, last]) {
+        expect(line?.['msg']).toMatch(/^OpenTelemetry: .*(ECONNREFUSED|timed out|Timeout|timeout)/);
+        expect(JSON.stringify(line)).not.toMatch(/\bat \w+ \(|stack/);
+      }
+    },
+  );
 
   it('is called layercache unless the environment says otherwise', async () => {
     const telemetry = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.httpEndpoint });
