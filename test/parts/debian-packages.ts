@@ -3,11 +3,11 @@
  * when they are missing and this is root; else one line says what to do.
  */
 import { execFileSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** Program by the Debian package that brings it. */
-const programs = {
+/** What the tests use, a program or the path of a library, and the Debian package that brings it. */
+const needed = {
   'redis-server': 'redis-server',
   'docker-registry': 'docker-registry',
   radosgw: 'radosgw',
@@ -15,11 +15,13 @@ const programs = {
   'ceph-osd': 'ceph-osd',
   ceph: 'ceph-common',
   'unionfs-fuse': 'unionfs-fuse',
+  go: 'golang-go',
+  '/usr/share/gocode/src/google.golang.org/grpc': 'golang-google-grpc-dev',
 };
 
 export default function installMissingPrograms(): void {
-  const missing = Object.entries(programs)
-    .filter(([program]) => !isOnPath(program))
+  const missing = Object.entries(needed)
+    .filter(([part]) => !(part.startsWith('/') ? existsSync(part) : isOnPath(part)))
     .map(([, debianPackage]) => debianPackage);
   if (missing.length === 0) return;
 
