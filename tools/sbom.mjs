@@ -4,7 +4,7 @@
  * so it is asked about a copy of the manifest that knows no development.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -16,12 +16,15 @@ const lock = read('package-lock.json');
 delete lock.packages[''].devDependencies;
 for (const [path, { dev }] of Object.entries(lock.packages)) if (dev) delete lock.packages[path];
 
-const folder = mkdtempSync(join(tmpdir(), 'layercache-sbom-'));
+const temporary = mkdtempSync(join(tmpdir(), 'layercache-sbom-'));
+// npm names the list after the folder.
+const folder = join(temporary, manifest.name);
 try {
+  mkdirSync(folder);
   writeFileSync(join(folder, 'package.json'), JSON.stringify(manifest));
   writeFileSync(join(folder, 'package-lock.json'), JSON.stringify(lock));
   const args = ['sbom', '--sbom-format', 'cyclonedx', '--package-lock-only'];
   process.stdout.write(execFileSync('npm', args, { cwd: folder, maxBuffer: 64 << 20 }));
 } finally {
-  rmSync(folder, { recursive: true, force: true });
+  rmSync(temporary, { recursive: true, force: true });
 }
