@@ -16,6 +16,7 @@ const needed = {
   ceph: 'ceph-common',
   'unionfs-fuse': 'unionfs-fuse',
   go: 'golang-go',
+  '/usr/lib/python3/dist-packages/hpack': 'python3-hpack',
   '/usr/share/gocode/src/google.golang.org/grpc': 'golang-google-grpc-dev',
 };
 
