@@ -4,9 +4,9 @@
  * places for lookups and not the machine.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { StorageDriver } from '../../dist/storage/storage-driver.js';
+import type { ServingDriver } from '../../dist/storage/storage-driver.js';
 
-export default function slowStorage(parameters: URLSearchParams): StorageDriver {
+export default function slowStorage(parameters: URLSearchParams): ServingDriver {
   const ms = Number(parameters.get('ms'));
   return {
     name: 'slow',

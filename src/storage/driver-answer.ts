@@ -60,6 +60,11 @@ export function checkedSmall(content: Uint8Array): Uint8Array {
   return content;
 }
 
+export function checkedName(name: string): string {
+  if (typeof name !== 'string') throw new StorageError('the driver answered no name');
+  return name;
+}
+
 export function checkedCount(count: number, length: number): number {
   if (!Number.isSafeInteger(count) || count < 0 || count > length)
     throw new StorageError(`the driver says it read ${count} of ${length} bytes`);

@@ -5,82 +5,39 @@
  * driver was given aborts when its operation is no longer waited for.
  */
 
-import { Deadlines, type Pending } from './deadlines.js';
+import type { Pending } from './deadlines.js';
 import {
   checkedCount,
+  checkedName,
   checkedOpen,
   checkedSmall,
   checkedStat,
   checkedUrl,
   toContractError,
 } from './driver-answer.js';
+import { OperationTracker } from './operation-tracker.js';
 import {
   assertValidPath,
   assertValidRange,
   type BlobRange,
   type BlobReader,
   type BlobStat,
+  isPathComponent,
+  ListUnsupportedError,
   type OpenBlob,
+  type ServingDriver,
   type StorageDriver,
   StorageError,
 } from './storage-driver.js';
 
-/**
- * The most operations that are no longer waited for and still run. A driver that
- * heeds its signal never has many.
- */
-const maxAbandoned = 1000;
-
-/** The deadlines of one driver's operations, and the count of those that are abandoned. */
-class OperationTracker {
-  readonly deadlines: Deadlines;
-  #abandoned = 0;
-
-  constructor(timeoutMs: number) {
-    this.deadlines = new Deadlines(timeoutMs);
-  }
-
-  get isSaturated(): boolean {
-    return this.#abandoned >= maxAbandoned;
-  }
-
-  /** To be called when a started operation is cancelled. */
-  countAbandoned(): void {
-    this.#abandoned += 1;
-  }
-
-  /** Settles `pending` with the outcome of the work; resolves when the work has ended, and never rejects. */
-  async settle<T>(
-    pending: Pending<T>,
-    path: string,
-    work: () => Promise<T>,
-    discard?: (late: T) => Promise<void>,
-  ): Promise<void> {
-    let value: T;
-    try {
-      value = await work();
-    } catch (error) {
-      if (!pending.reject(toContractError(error, path))) this.#abandoned -= 1;
-      return;
-    }
-    if (pending.resolve(value)) return;
-    this.#abandoned -= 1;
-    try {
-      await discard?.(value);
-    } catch {
-      // Closing never throws by contract, and the caller already has an error.
-    }
-  }
-}
-
 export class GuardedDriver implements StorageDriver {
   readonly name: string;
-  readonly #inner: StorageDriver;
+  readonly #inner: ServingDriver;
   readonly #tracker: OperationTracker;
   #closing: Promise<void> | undefined;
 
   /** `timeoutMs`: milliseconds that one operation, and one read of a reader, may take. */
-  constructor(inner: StorageDriver, timeoutMs: number) {
+  constructor(inner: ServingDriver, timeoutMs: number) {
     this.name = inner.name;
     this.#inner = inner;
     this.#tracker = new OperationTracker(timeoutMs);
@@ -113,6 +70,36 @@ export class GuardedDriver implements StorageDriver {
     return this.#guarded(path, signal, new AbortController(), async (innerSignal) =>
       checkedSmall(await this.#inner.readSmall(path, innerSignal)),
     );
+  }
+
+  async *list(path: string, signal: AbortSignal): AsyncGenerator<string, void, void> {
+    assertValidPath(path);
+    const controller = new AbortController();
+    const names = this.#namesBelow(path, controller.signal);
+    let isRunning = true;
+    try {
+      for (;;) {
+        isRunning = false;
+        const next = await this.#guarded(path, signal, controller, () => names.next());
+        if (next.done === true) return;
+        isRunning = true;
+        if (isPathComponent(checkedName(next.value))) yield next.value;
+      }
+    } finally {
+      controller.abort(new StorageError('the listing was left'));
+      const left = leave(names);
+      // A listing that failed or hangs has had its time.
+      if (isRunning) await this.#tracker.deadlines.ended(left);
+    }
+  }
+
+  #namesBelow(path: string, signal: AbortSignal): AsyncIterator<string> {
+    if (typeof this.#inner.list !== 'function') throw new ListUnsupportedError(this.name);
+    try {
+      return this.#inner.list(path, signal)[Symbol.asyncIterator]();
+    } catch (error) {
+      throw toContractError(error, path);
+    }
   }
 
   async check(signal: AbortSignal): Promise<void> {
@@ -157,6 +144,14 @@ export class GuardedDriver implements StorageDriver {
     };
     void this.#tracker.settle(pending, path, () => work(controller.signal), discard);
     return pending.promise;
+  }
+}
+
+async function leave(names: AsyncIterator<string>): Promise<void> {
+  try {
+    await names.return?.();
+  } catch {
+    // Nobody waits for its names any more, and the caller knows why.
   }
 }
 

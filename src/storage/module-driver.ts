@@ -1,15 +1,16 @@
 /**
  * A storage driver of the user's own: an ES module whose default export (or
- * export named `open`) is `(parameters: URLSearchParams) => StorageDriver`, or
+ * export named `open`) is `(parameters: URLSearchParams) => ServingDriver`, or
  * a promise of one. The module needs nothing of ours: errors are known by
  * their names (see `guarded-driver.ts`).
  */
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { Deadlines } from './deadlines.js';
-import { type StorageDriver, StorageError } from './storage-driver.js';
+import { type ServingDriver, StorageError } from './storage-driver.js';
 import { StorageUrlError } from './storage-url-error.js';
 
+/** What a driver must have; `list` only walks need. */
 const methods = ['open', 'stat', 'readSmall', 'check', 'redirectUrl', 'close'] as const;
 
 /**
@@ -21,10 +22,10 @@ export async function openModule(
   path: string,
   parameters: URLSearchParams,
   timeoutMs: number,
-): Promise<StorageDriver> {
+): Promise<ServingDriver> {
   if (path === '') throw new StorageUrlError('a module storage is written module:./driver.js');
   const deadlines = new Deadlines(timeoutMs);
-  const pending = deadlines.begin<StorageDriver>(undefined);
+  const pending = deadlines.begin<ServingDriver>(undefined);
   loadDriver(path, parameters)
     .then(
       async (driver) => {
@@ -46,7 +47,7 @@ export async function openModule(
   }
 }
 
-async function loadDriver(path: string, parameters: URLSearchParams): Promise<StorageDriver> {
+async function loadDriver(path: string, parameters: URLSearchParams): Promise<ServingDriver> {
   const file = pathToFileURL(resolve(decodeURIComponent(path))).href;
   const module: { readonly default?: unknown; readonly open?: unknown } = await import(file);
   const factory = module.default ?? module.open;
@@ -57,7 +58,7 @@ async function loadDriver(path: string, parameters: URLSearchParams): Promise<St
   return driver;
 }
 
-function assertDriver(path: string, driver: unknown): asserts driver is StorageDriver {
+function assertDriver(path: string, driver: unknown): asserts driver is ServingDriver {
   if (typeof driver !== 'object' || driver === null)
     throw new StorageUrlError(`the storage module ${path} opened no driver`);
   const members: Readonly<Record<string, unknown>> = driver as Record<string, unknown>;

@@ -1,7 +1,7 @@
 /** From the storage URL of the configuration to the driver; only that driver's code is loaded. */
 import { fileURLToPath } from 'node:url';
 import { GuardedDriver } from './guarded-driver.js';
-import type { StorageDriver } from './storage-driver.js';
+import type { ServingDriver, StorageDriver } from './storage-driver.js';
 import { StorageUrlError } from './storage-url-error.js';
 
 export interface StorageOptions {
@@ -45,7 +45,7 @@ async function openFiles(url: string, timeoutMs: number): Promise<StorageDriver>
   return new FileDriver({ ...parseFileUrl(url), timeoutMs });
 }
 
-async function openDriver(scheme: string, url: string, timeoutMs: number): Promise<StorageDriver> {
+async function openDriver(scheme: string, url: string, timeoutMs: number): Promise<ServingDriver> {
   switch (scheme) {
     case 's3':
       return openS3(url, timeoutMs);

@@ -76,6 +76,23 @@ export interface StorageDriver {
   readSmall(path: string, signal: AbortSignal): Promise<Uint8Array>;
 
   /**
+   * The names directly below a path, of files and of directories alike: each is
+   * one component that, behind the path and a slash, makes a path again, in no
+   * order that a caller may rely on. Names without the grammar of a component are
+   * left out. What is put or removed meanwhile may come or not. A name comes once,
+   * save where an object store has a key that is a folder too.
+   *
+   * Holds at most one page of names in memory, and each page has a deadline of
+   * its own. Nothing happens before the first name is asked for. Throws
+   * `PathNotFoundError` when nothing, or a file, is at the path. Leaving the loop
+   * releases everything. An object store, which has no directories, tells the
+   * next components of its keys.
+   *
+   * The server itself lists nothing; `warm` and `audit` do.
+   */
+  list(path: string, signal: AbortSignal): AsyncIterable<string>;
+
+  /**
    * Whether the storage itself is there and holds a registry: resolves when it
    * is, else throws a `StorageError` that says what is missing.
    */
@@ -88,12 +105,23 @@ export interface StorageDriver {
   close(): Promise<void>;
 }
 
+/** A driver as others write it: without `list` it serves layers, and cannot be walked. */
+export type ServingDriver = Omit<StorageDriver, 'list'> & Partial<Pick<StorageDriver, 'list'>>;
+
 /** The most bytes of a file that `readSmall` reads. */
 export const maxSmallFile = 4096;
 
 /** The storage failed: down, hung, refused, or not certain what it holds. The cause says which. */
 export class StorageError extends Error {
   override readonly name: string = 'StorageError';
+}
+
+/** The driver was written without `list`. */
+export class ListUnsupportedError extends StorageError {
+  override readonly name = 'ListUnsupportedError';
+  constructor(driver: string) {
+    super(`the storage driver ${driver} has no list, so what it holds cannot be walked`);
+  }
 }
 
 /** `readSmall` met a file that is too long to be what was looked for. */
@@ -123,6 +151,14 @@ export class BlobChangedError extends Error {
 /** The path does not have the grammar. (One that leads out of the driver's root is a `StorageError`.) */
 export class InvalidPathError extends Error {
   override readonly name = 'InvalidPathError';
+}
+
+/** One component of a path. */
+const componentGrammar = /^(?!\.{1,2}$)[A-Za-z0-9._-]+$/;
+
+/** Whether the text may be a component of a path. */
+export function isPathComponent(text: string): boolean {
+  return componentGrammar.test(text);
 }
 
 const pathGrammar = /^(?:\/(?!\.{1,2}(?:\/|$))[A-Za-z0-9._-]+)+$/;

@@ -87,6 +87,11 @@ export class TimedDriver implements StorageDriver {
     );
   }
 
+  /** Not measured: the server lists nothing. */
+  list(path: string, signal: AbortSignal): AsyncIterable<string> {
+    return this.#driver.list(path, signal);
+  }
+
   check(signal: AbortSignal): Promise<void> {
     return this.#check.follow(performance.now(), this.#driver.check(signal), (error) =>
       classify(error, signal),

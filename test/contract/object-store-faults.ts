@@ -180,6 +180,49 @@ export function objectStoreFaultSuite(
       });
     });
 
+    describe('a listing', () => {
+      const folder = `/${root}/listed`;
+      const count = 1001;
+
+      async function namesOf(driver: Awaited<ReturnType<typeof world.open>>): Promise<string[]> {
+        const names: string[] = [];
+        for await (const name of driver.list(folder, live)) names.push(name);
+        return names;
+      }
+
+      beforeAll(async () => {
+        for (let from = 0; from < count; from += 20) {
+          const puts = Array.from({ length: Math.min(20, count - from) }, (_, index) =>
+            world.store.put(`${root}/listed/n${from + index}/link`, Buffer.from('x')),
+          );
+          await Promise.all(puts);
+        }
+      });
+
+      it('of 1001 folders costs two requests', async () => {
+        const driver = await world.open();
+        expect(await namesOf(driver)).toHaveLength(count);
+        expect(world.proxy.requests).toHaveLength(2);
+      });
+
+      it('that fails at its second page is no listing that ended', async () => {
+        const driver = await world.open();
+        let seen = 0;
+        world.proxy.fault = () => {
+          seen += 1;
+          return seen > 1 ? { refuse: { status: 500, code: 'InternalError' } } : undefined;
+        };
+        await expect(namesOf(driver)).rejects.toMatchObject(failed);
+      });
+
+      it('rule 16: whose page hangs is unavailable in its time', async () => {
+        const driver = await world.open(500);
+        world.proxy.fault = () => ({ answer: () => {} });
+        await expect(namesOf(driver)).rejects.toMatchObject(failed);
+        await expect.poll(() => world.proxy.requests[0]?.aborted).toBe(true);
+      });
+    });
+
     describe('connections', () => {
       it('are used again when a body was read to its end', async () => {
         const driver = await world.open();

@@ -351,6 +351,95 @@ export function storageDriverSuite(name: string, factory: () => Promise<StorageU
       });
     });
 
+    describe('listings', () => {
+      const many = 1100;
+      const below = `${folder}/listed`;
+
+      async function names(path: string, signal = live): Promise<string[]> {
+        const found: string[] = [];
+        for await (const name of driver.list(path, signal)) found.push(name);
+        return found.sort();
+      }
+
+      beforeAll(async () => {
+        for (const path of ['file', 'folder/file', 'folder/deeper/file', 'folder.d/file', '_under/Cased-0.x'])
+          await storage.put(`${below}/${path}`, Buffer.from('x'));
+        const paths = Array.from({ length: many }, (_, index) => `${folder}/many/${index}/link`);
+        for (let from = 0; from < many; from += 20)
+          await Promise.all(paths.slice(from, from + 20).map((path) => storage.put(path, Buffer.from('x'))));
+      });
+
+      it('tell files and directories, by one component each', async () => {
+        expect(await names(below)).toEqual(['_under', 'file', 'folder', 'folder.d']);
+        expect(await names(`${below}/folder`)).toEqual(['deeper', 'file']);
+        expect(await names(`${below}/_under`)).toEqual(['Cased-0.x']);
+      });
+
+      it('tell more names than a page holds, each once', async () => {
+        const expected = Array.from({ length: many }, (_, index) => String(index)).sort();
+        expect(await names(`${folder}/many`)).toEqual(expected);
+      });
+
+      it('take no prefix of a name for the path', async () => {
+        await expect(names(`${folder}/liste`)).rejects.toMatchObject({ name: 'PathNotFoundError' });
+        await expect(names(`${folder}/listed/folde`)).rejects.toMatchObject({ name: 'PathNotFoundError' });
+      });
+
+      it('rule 11: find nothing where nothing was put, and below a file', async () => {
+        for (const path of [`${folder}/no/such/folder`, `${below}/file`, `${below}/file/deeper`])
+          await expect(names(path)).rejects.toMatchObject({ name: 'PathNotFoundError' });
+      });
+
+      it.each(['', '/', 'a', '/a/', '/a//b', '/..', '/a/../b', `${below}\n`])(
+        'refuse %j, which is no path',
+        async (path) => {
+          await expect(names(path)).rejects.toMatchObject({ name: 'InvalidPathError' });
+        },
+      );
+
+      it('of what was removed and put again are those of now', async () => {
+        await storage.put(`${folder}/moving/one`, Buffer.from('x'));
+        await storage.put(`${folder}/moving/two`, Buffer.from('x'));
+        await storage.remove(`${folder}/moving/one`);
+        expect(await names(`${folder}/moving`)).toEqual(['two']);
+      });
+
+      it('end when they are left, and the next begins anew', async () => {
+        for (let round = 0; round < 5; round += 1) {
+          for await (const name of driver.list(`${folder}/many`, live)) {
+            expect(name).toMatch(/^\d+$/);
+            break;
+          }
+        }
+        expect(await names(below)).toHaveLength(4);
+      });
+
+      it('run side by side', async () => {
+        const all = await Promise.all(Array.from({ length: 20 }, () => names(below)));
+        for (const one of all) expect(one).toHaveLength(4);
+      });
+
+      it('aborted before, reject with the reason', async () => {
+        const reason = new Error('gone before');
+        await expect(names(below, AbortSignal.abort(reason))).rejects.toBe(reason);
+        await expect(names(`${folder}/no/where`, AbortSignal.abort(reason))).rejects.toBe(reason);
+      });
+
+      it('aborted in the middle, give no further name', async () => {
+        const caller = new AbortController();
+        const reason = new Error('gone meanwhile');
+        let count = 0;
+        const reading = (async () => {
+          for await (const _ of driver.list(`${folder}/many`, caller.signal)) {
+            count += 1;
+            if (count === 10) caller.abort(reason);
+          }
+        })();
+        await expect(reading).rejects.toBe(reason);
+        expect(count).toBe(10);
+      });
+    });
+
     describe('versions', () => {
       const path = `${folder}/version`;
 
@@ -408,6 +497,9 @@ export function storageDriverSuite(name: string, factory: () => Promise<StorageU
       const other = await factory();
       await other.put(`${folder}/x`, Buffer.from('x'));
       const { reader } = await other.driver.open(`${folder}/x`, whole, live);
+      for (const name of ['y', 'z']) await other.put(`${folder}/${name}`, Buffer.from(name));
+      const listing = other.driver.list(folder, live)[Symbol.asyncIterator]();
+      await listing.next();
       await other.driver.close();
       await other.driver.close();
       const closed = { name: 'StorageError' };
@@ -417,6 +509,9 @@ export function storageDriverSuite(name: string, factory: () => Promise<StorageU
       await expect(other.driver.stat(`${folder}/x`, live)).rejects.toMatchObject(closed);
       await expect(other.driver.readSmall(`${folder}/x`, live)).rejects.toMatchObject(closed);
       await expect(other.driver.check(live)).rejects.toMatchObject(closed);
+      await expect(listing.next()).rejects.toMatchObject(closed);
+      const begun = other.driver.list(folder, live)[Symbol.asyncIterator]();
+      await expect(begun.next()).rejects.toMatchObject(closed);
       await other.close();
     });
   });

@@ -6,6 +6,7 @@ import {
   type StorageDriver,
 } from '../../src/storage/storage-driver.js';
 import { Gates } from './gates.js';
+import { namesBelow } from './names-below.js';
 
 type Operation = 'open' | 'stat' | 'readSmall' | 'read' | 'unchanged';
 
@@ -82,6 +83,14 @@ export class GatedDriver implements StorageDriver {
 
   async readSmall(path: string, signal: AbortSignal): Promise<Uint8Array> {
     return (await this.#reach('readSmall', path, signal)).bytes;
+  }
+
+  async *list(path: string, signal: AbortSignal): AsyncGenerator<string, void, void> {
+    signal.throwIfAborted();
+    if (this.outage !== undefined) throw this.outage;
+    const names = namesBelow(path, this.#files.keys());
+    if (names.size === 0) throw new PathNotFoundError(path);
+    yield* names;
   }
 
   async check(): Promise<void> {

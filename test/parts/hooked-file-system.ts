@@ -1,4 +1,9 @@
-import { type FileStat, type FileSystem, NodeFileSystem } from '../../src/storage/file/file-system.js';
+import {
+  type DirectoryNames,
+  type FileStat,
+  type FileSystem,
+  NodeFileSystem,
+} from '../../src/storage/file/file-system.js';
 
 type Call =
   | 'open'
@@ -8,6 +13,9 @@ type Call =
   | 'read'
   | 'close'
   | 'realpath'
+  | 'openNames'
+  | 'nextPage'
+  | 'closeNames'
   | 'isEmpty'
   | 'realPathOf';
 
@@ -57,6 +65,14 @@ export class HookedFileSystem implements FileSystem {
 
   realpath(path: string): Promise<string> {
     return this.#run('realpath', path, () => this.#real.realpath(path));
+  }
+
+  async openNames(path: string): Promise<DirectoryNames> {
+    const names = await this.#run('openNames', path, () => this.#real.openNames(path));
+    return {
+      nextPage: () => this.#run('nextPage', path, () => names.nextPage()),
+      close: () => this.#run('closeNames', path, () => names.close()),
+    };
   }
 
   isEmpty(path: string): Promise<boolean> {

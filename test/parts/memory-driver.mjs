@@ -79,6 +79,17 @@ class MemoryDriver {
     return bytes.slice();
   }
 
+  async *list(path, signal) {
+    this.#assertOpen(signal);
+    if (!grammar.test(path)) throw named('InvalidPathError', 'the path does not have the grammar');
+    const below = [...this.#store.files.keys()].filter((file) => file.startsWith(`${path}/`));
+    if (below.length === 0) throw named('PathNotFoundError', `nothing below ${path}`);
+    for (const name of new Set(below.map((file) => file.slice(path.length + 1).split('/', 1)[0]))) {
+      yield name;
+      this.#assertOpen(signal);
+    }
+  }
+
   async check(signal) {
     this.#assertOpen(signal);
   }

@@ -6,6 +6,7 @@ import {
   PathNotFoundError,
   type StorageDriver,
 } from '../../src/storage/storage-driver.js';
+import { namesBelow } from './names-below.js';
 
 /** A driver in memory whose next answer a test may replace by a failure. */
 export class ScriptedDriver implements StorageDriver {
@@ -39,6 +40,11 @@ export class ScriptedDriver implements StorageDriver {
 
   async readSmall(path: string, _signal: AbortSignal): Promise<Uint8Array> {
     return this.#at(path);
+  }
+
+  async *list(path: string, _signal: AbortSignal): AsyncGenerator<string, void, void> {
+    this.#failIfTold();
+    yield* namesBelow(path, this.files.keys());
   }
 
   async check(_signal: AbortSignal): Promise<void> {

@@ -23,6 +23,7 @@ function driverOf(parts: Partial<StorageDriver>): StorageDriver {
     readSmall: hang,
     check: hang,
     redirectUrl: hang,
+    list: () => ({ [Symbol.asyncIterator]: () => ({ next: hang }) }),
     close: hang,
     ...parts,
   };
@@ -44,7 +45,13 @@ const operations: ReadonlyArray<[string, (driver: StorageDriver, signal: AbortSi
     ['readSmall', (driver, signal) => driver.readSmall('/a', signal)],
     ['check', (driver, signal) => driver.check(signal)],
     ['redirectUrl', (driver, signal) => driver.redirectUrl('/a', signal)],
+    ['list', (driver, signal) => first(driver.list('/a', signal))],
   ];
+
+async function first(names: AsyncIterable<string>): Promise<string | undefined> {
+  for await (const name of names) return name;
+  return undefined;
+}
 
 describe('rule 16: a driver that hangs', () => {
   it.each(operations)('rule 16: %s fails in its time', async (_, ask) => {
@@ -313,5 +320,98 @@ describe('closing', () => {
     await driver.close();
     expect(await ended).toBeInstanceOf(StorageError);
     expect(timers()).toBe(before);
+  });
+});
+
+describe('a listing', () => {
+  it('of a driver that cannot list is an error that says so', async () => {
+    const { list: _, ...serving } = driverOf({});
+    await expect(first(new GuardedDriver(serving, long).list('/a', live))).rejects.toThrow(
+      'the storage driver odd has no list, so what it holds cannot be walked',
+    );
+  });
+
+  it.each<[string, () => AsyncIterable<string>]>([
+    [
+      'fails before it begins',
+      () => {
+        throw new Error('odd');
+      },
+    ],
+    ['gives no iterable', () => undefined as never],
+    [
+      'fails at a name',
+      async function* () {
+        yield* [];
+        throw new Error('odd');
+      },
+    ],
+    [
+      'gives what is no name',
+      async function* () {
+        yield 5 as never;
+      },
+    ],
+  ])('that %s is a StorageError', async (_, list) => {
+    const driver = new GuardedDriver(driverOf({ list }), long);
+    await expect(first(driver.list('/a', live))).rejects.toBeInstanceOf(StorageError);
+  });
+
+  it('leaves out what could be no component of a path', async () => {
+    const driver = new GuardedDriver(
+      driverOf({
+        list: async function* () {
+          yield* ['..', 'a/b', '', 'a b', '.', 'good'];
+        },
+      }),
+      long,
+    );
+    expect(await first(driver.list('/a', live))).toBe('good');
+  });
+
+  it('rule 16: that hangs after its first name fails in its time, and the driver is told', async () => {
+    let told: AbortSignal | undefined;
+    const driver = new GuardedDriver(
+      driverOf({
+        list: (_, signal) => {
+          told = signal;
+          let isFirst = true;
+          const next = (): Promise<IteratorResult<string>> => {
+            if (!isFirst) return new Promise(() => {});
+            isFirst = false;
+            return Promise.resolve({ value: 'one', done: false });
+          };
+          return { [Symbol.asyncIterator]: () => ({ next }) };
+        },
+      }),
+      20,
+    );
+    const names: string[] = [];
+    const reading = (async () => {
+      for await (const name of driver.list('/a', live)) names.push(name);
+    })();
+    await expect(reading).rejects.toEqual(new StorageError('the storage did not answer within 20 ms'));
+    expect(names).toEqual(['one']);
+    expect(told?.aborted).toBe(true);
+  });
+
+  it('that is left ends in the driver, which may fail at it', async () => {
+    let ended = false;
+    const driver = new GuardedDriver(
+      driverOf({
+        list: async function* () {
+          try {
+            yield* ['one', 'two'];
+          } finally {
+            ended = true;
+            // biome-ignore lint/correctness/noUnsafeFinally: a driver that fails while it is left is what is tested
+            throw new Error('odd');
+          }
+        },
+      }),
+      long,
+    );
+    expect(await first(driver.list('/a', live))).toBe('one');
+    expect(ended).toBe(true);
   });
 });

@@ -17,6 +17,9 @@ class Mount {
       stat: refuse,
       readSmall: refuse,
       redirectUrl: refuse,
+      list: () => {
+        throw new StorageError('not asked for');
+      },
       close: () => Promise.resolve(),
       check: async (signal) => {
         signal.throwIfAborted();

@@ -12,6 +12,7 @@ import {
   type BlobRange,
   type BlobStat,
   FileTooLongError,
+  isPathComponent,
   maxSmallFile,
   type OpenBlob,
   PathNotFoundError,
@@ -19,7 +20,8 @@ import {
   StorageError,
 } from '../storage-driver.js';
 import { FileBlobReader } from './blob-reader.js';
-import { type FileStat, type FileSystem, NodeFileSystem } from './file-system.js';
+import { DirectoryListing } from './directory-listing.js';
+import { type DirectoryNames, type FileStat, type FileSystem, NodeFileSystem } from './file-system.js';
 import { FileRoot, type FileRootOptions, failed, meansAbsent } from './root.js';
 import { type CancellationToken, ThreadLimiter } from './thread-limiter.js';
 
@@ -42,6 +44,7 @@ export class FileDriver implements StorageDriver {
   readonly #root: FileRoot;
   readonly #threads: ThreadLimiter;
   readonly #readers = new Set<FileBlobReader>();
+  readonly #listings = new Set<DirectoryListing>();
 
   constructor(options: FileDriverOptions, fileSystem: FileSystem = new NodeFileSystem()) {
     this.#fileSystem = fileSystem;
@@ -72,6 +75,33 @@ export class FileDriver implements StorageDriver {
     return this.#threads.run((token) => this.#readSmall(path, token), signal, undefined);
   }
 
+  async *list(path: string, signal: AbortSignal): AsyncGenerator<string, void, void> {
+    assertValidPath(path);
+    const names = await this.#threads.run(
+      (token) => this.#openNames(path, token),
+      signal,
+      (late) => late.close(),
+    );
+    const listing = new DirectoryListing(names, signal, this.#threads);
+    this.#listings.add(listing);
+    let isEmpty = true;
+    try {
+      for (let page = await listing.nextPage(); page.length > 0; page = await listing.nextPage()) {
+        isEmpty = false;
+        for (const name of page) {
+          if (isPathComponent(name)) yield name;
+          signal.throwIfAborted();
+          listing.assertOpen();
+        }
+      }
+    } finally {
+      await listing.close();
+      this.#listings.delete(listing);
+    }
+    // The mount point of a volume that is gone is empty too.
+    if (isEmpty) await this.#threads.run(() => this.#root.lookAgain(nothing), signal, undefined);
+  }
+
   async check(signal: AbortSignal): Promise<void> {
     await this.#threads.run(() => this.#root.check(), signal, undefined);
   }
@@ -83,7 +113,7 @@ export class FileDriver implements StorageDriver {
 
   async close(): Promise<void> {
     this.#threads.close();
-    await Promise.all(Array.from(this.#readers, (reader) => reader.close()));
+    await Promise.all(Array.from([...this.#readers, ...this.#listings], (opened) => opened.close()));
   }
 
   readonly #forget = (reader: FileBlobReader): void => {
@@ -118,6 +148,35 @@ export class FileDriver implements StorageDriver {
       throw failed('reading failed', error);
     } finally {
       await this.#fileSystem.close(fd);
+    }
+  }
+
+  /** Opens a directory to list it. Throws `PathNotFoundError` once its absence is certain. */
+  async #openNames(path: string, token: CancellationToken): Promise<DirectoryNames> {
+    const names =
+      (await this.#tryOpenNames(this.#root.path, path)) ??
+      (await this.#root.lookAgain((base) => {
+        if (token.settled) throw new StorageError('the operation was cancelled');
+        return this.#tryOpenNames(base, path);
+      }));
+    if (names === undefined) throw new PathNotFoundError(path);
+    return names;
+  }
+
+  /** The directory at the path below `base`, `undefined` when there is none. */
+  async #tryOpenNames(base: string, path: string): Promise<DirectoryNames | undefined> {
+    const full = base + path;
+    let fd: number | undefined;
+    try {
+      fd = await this.#fileSystem.openDirectory(full);
+      const stat = await this.#fileSystem.fstat(fd);
+      await this.#root.assertInside(path, stat, fd, full);
+      return await this.#fileSystem.openNames(this.#fileSystem.pathOf(fd) ?? full);
+    } catch (error) {
+      if (meansAbsent(error)) return undefined;
+      throw failed('listing failed', error);
+    } finally {
+      if (fd !== undefined) await this.#fileSystem.close(fd);
     }
   }
 
@@ -167,4 +226,8 @@ function blobStatOf(stat: FileStat): BlobStat {
   // the inode says nothing: FUSE, CIFS and some NFS mounts make up another one for each look.
   const inode = mtimeNs % second === 0n && ctimeNs % second === 0n ? `-${stat.ino}` : '';
   return { size: Number(stat.size), version: `${mtimeNs}-${ctimeNs}${inode}` };
+}
+
+async function nothing(): Promise<undefined> {
+  return undefined;
 }

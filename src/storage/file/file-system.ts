@@ -9,6 +9,17 @@ import { promisify } from 'node:util';
 /** What a stat tells, to the nanosecond. */
 export type FileStat = fs.BigIntStats;
 
+/** A directory whose names are read page by page. */
+export interface DirectoryNames {
+  /** The next names, none only at the end. */
+  nextPage(): Promise<readonly string[]>;
+  /** Closes the directory, once a running read has ended; never rejects. */
+  close(): Promise<void>;
+}
+
+/** The most names of a page. */
+const pageLength = 1000;
+
 /** Each rejects with Node's own error (`code`: `ENOENT`, …). */
 export interface FileSystem {
   /** Opens a file for reading without blocking, also a FIFO without a writer. */
@@ -22,6 +33,8 @@ export interface FileSystem {
   /** Closes the descriptor; never rejects. */
   close(fd: number): Promise<void>;
   realpath(path: string): Promise<string>;
+  /** Opens a directory to read its names. */
+  openNames(path: string): Promise<DirectoryNames>;
   /** Whether the directory holds nothing at all. */
   isEmpty(path: string): Promise<boolean>;
   /**
@@ -78,6 +91,22 @@ export class NodeFileSystem implements FileSystem {
 
   realpath(path: string): Promise<string> {
     return realpath(path);
+  }
+
+  async openNames(path: string): Promise<DirectoryNames> {
+    const directory = await fs.promises.opendir(path, { bufferSize: pageLength });
+    return {
+      nextPage: async () => {
+        const names: string[] = [];
+        for (let entry = await directory.read(); entry !== null; entry = await directory.read()) {
+          names.push(entry.name);
+          if (names.length === pageLength) break;
+        }
+        return names;
+      },
+      // Also a failed close frees the descriptor.
+      close: () => directory.close().catch(() => undefined),
+    };
   }
 
   async isEmpty(path: string): Promise<boolean> {

@@ -15,6 +15,7 @@ import {
   type BlobRange,
   type BlobStat,
   FileTooLongError,
+  isPathComponent,
   maxSmallFile,
   type OpenBlob,
   PathNotFoundError,
@@ -123,6 +124,29 @@ export class ObjectDriver implements StorageDriver {
       }
       return contentOf(body);
     });
+  }
+
+  async *list(path: string, signal: AbortSignal): AsyncGenerator<string, void, void> {
+    assertValidPath(path);
+    const folder = `${this.#key(path)}/`;
+    let isEmpty = true;
+    let from: string | undefined;
+    do {
+      const page = await this.#cancellable(signal, (combined) =>
+        this.#store.listPage(folder, from, combined),
+      );
+      isEmpty &&= page.names.length === 0;
+      for (const name of page.names) {
+        if (isPathComponent(name)) yield name;
+        signal.throwIfAborted();
+        this.#closing.signal.throwIfAborted();
+      }
+      from = page.next;
+    } while (from !== undefined);
+    if (!isEmpty) return;
+    throw await this.#cancellable(signal, (combined) =>
+      this.#certain(new ObjectAbsentError(), path, combined),
+    );
   }
 
   async check(signal: AbortSignal): Promise<void> {

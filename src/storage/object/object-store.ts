@@ -24,6 +24,13 @@ export interface ObjectBody extends BlobStat {
   readonly stream: Readable;
 }
 
+/** A part of a listing, of at most 1000 names or as many as the store gives. */
+export interface NamePage {
+  readonly names: readonly string[];
+  /** Where the next page begins; `undefined` at the end. */
+  readonly next: string | undefined;
+}
+
 export interface ObjectStore {
   /** Short name for metrics and logs: `s3`, … */
   readonly name: string;
@@ -52,6 +59,12 @@ export interface ObjectStore {
   /** Whether any key begins with the prefix. */
   hasKeyWithPrefix(prefix: string, signal: AbortSignal): Promise<boolean>;
 
+  /**
+   * The next components of the keys that begin with `folder`, which ends in a
+   * slash or is empty: each once in a page. `from` is the `next` of the page before.
+   */
+  listPage(folder: string, from: string | undefined, signal: AbortSignal): Promise<NamePage>;
+
   /** A URL that reads the object for at most `seconds`; `undefined` where none can be signed. Sends no request. */
   signedUrl(key: string, seconds: number): Promise<string | undefined>;
 
@@ -72,4 +85,15 @@ export class ObjectChangedError extends Error {
 /** The range begins at or beyond the object's end. */
 export class RangeBeyondEndError extends Error {
   override readonly name = 'RangeBeyondEndError';
+}
+
+/** The component behind `folder` in each key, which may be a folder's with a slash at its end; each name once. */
+export function namesBelow(folder: string, keys: readonly (string | undefined)[]): readonly string[] {
+  const names = new Set<string>();
+  for (const key of keys) {
+    // Some stores keep an empty object for the folder itself.
+    if (key === undefined || !key.startsWith(folder) || key === folder) continue;
+    names.add(key.slice(folder.length, key.endsWith('/') ? -1 : undefined));
+  }
+  return [...names];
 }

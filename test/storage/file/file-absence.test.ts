@@ -43,11 +43,21 @@ async function expectUncertain(driver: FileDriver): Promise<void> {
     await expect(driver.readSmall(one, live)).rejects.toBeInstanceOf(StorageError);
     await expect(driver.open(one, { offset: 0, limit: 0 }, live)).rejects.toBeInstanceOf(StorageError);
   }
+  for (const one of [`${absent}/below`, '/docker/registry/v2/blobs'])
+    await expect(names(driver, one)).rejects.toBeInstanceOf(StorageError);
+}
+
+async function names(driver: FileDriver, of: string): Promise<string[]> {
+  const found: string[] = [];
+  for await (const name of driver.list(of, live)) found.push(name);
+  return found.sort();
 }
 
 async function expectGood(driver: FileDriver): Promise<void> {
   await driver.check(live);
   expect((await driver.stat(path, live)).size).toBe(9);
+  expect(await names(driver, '/docker/registry/v2/blobs')).toEqual(['data']);
+  await expect(names(driver, `${absent}/below`)).rejects.toBeInstanceOf(PathNotFoundError);
   await expect(driver.stat(absent, live)).rejects.toBeInstanceOf(PathNotFoundError);
 }
 

@@ -385,3 +385,95 @@ it('a link that grew between its stat and its read is a failure', async () => {
   await growing.close();
   await rm(join(tree.root, path));
 });
+
+describe('listings', () => {
+  const folder = '/docker/registry/v2/blobs';
+
+  async function names(of: string, by = driver): Promise<string[]> {
+    const found: string[] = [];
+    for await (const name of by.list(of, live)) found.push(name);
+    return found.sort();
+  }
+
+  it('leave out names that no path can have', async () => {
+    for (const name of ['with space', 'new\nline', 'é', '.hidden'])
+      await writeFile(join(tree.root, folder, name), '');
+    await writeFile(Buffer.concat([Buffer.from(join(tree.root, folder, 'x')), Buffer.from([0xff])]), '');
+    expect(await names(folder)).toEqual(['.hidden', 'data']);
+  });
+
+  it('tell that a directory is empty', async () => {
+    await mkdir(join(tree.root, folder, 'empty'));
+    expect(await names(`${folder}/empty`)).toEqual([]);
+  });
+
+  it('rule 11: an empty directory in a root that is gone is no emptiness', async () => {
+    await mkdir(join(tree.root, 'mount'));
+    await rm(join(tree.root, 'docker'), { recursive: true });
+    await expect(names('/mount')).rejects.toBeInstanceOf(StorageError);
+  });
+
+  it('follow symlinks inside the root, and are refused where they lead out of it', async () => {
+    await symlink('.', join(tree.root, folder, 'near'));
+    expect(await names(`${folder}/near`)).toEqual(['data', 'near']);
+    await symlink(tree.outside, join(tree.root, folder, 'far'));
+    await expect(names(`${folder}/far`)).rejects.toMatchObject({
+      name: 'StorageError',
+      cause: { name: 'InvalidPathError' },
+    });
+  });
+
+  it('of a large directory need few calls, and hold one page at once', async () => {
+    const files = new HookedFileSystem();
+    const counted = new FileDriver(
+      { root: tree.root, timeoutMs: 10_000, also: [], allowEmpty: false },
+      files,
+    );
+    await mkdir(join(tree.root, folder, 'large'));
+    for (let index = 0; index < 2500; index += 1)
+      await writeFile(join(tree.root, folder, 'large', String(index)), '');
+    expect(await names(`${folder}/large`, counted)).toHaveLength(2500);
+    expect(files.calls.filter((call) => call === 'nextPage')).toHaveLength(4);
+    await counted.close();
+  });
+
+  it('rule 16: a page that hangs fails in its time, and its directory is closed when it returns', async () => {
+    const files = new HookedFileSystem();
+    const hung = new FileDriver({ root: tree.root, timeoutMs: 50, also: [], allowEmpty: false }, files);
+    const { promise: returned, resolve: release } = Promise.withResolvers<void>();
+    files.before = (call) => (call === 'nextPage' ? returned : undefined);
+    await expect(names(folder, hung)).rejects.toThrow('did not answer within 50 ms');
+    release();
+    await expect.poll(() => files.calls.includes('closeNames')).toBe(true);
+    await hung.close();
+  });
+
+  it('an abort while a page is read rejects at once with its reason', async () => {
+    const files = new HookedFileSystem();
+    const slow = new FileDriver({ root: tree.root, timeoutMs: 10_000, also: [], allowEmpty: false }, files);
+    const { promise: returned, resolve: release } = Promise.withResolvers<void>();
+    const caller = new AbortController();
+    const reason = new Error('the caller left');
+    files.before = (call) => {
+      if (call !== 'nextPage') return undefined;
+      caller.abort(reason);
+      return returned;
+    };
+    const listing = slow.list(folder, caller.signal)[Symbol.asyncIterator]();
+    const reading = listing.next();
+    release();
+    await expect(reading).rejects.toBe(reason);
+    await slow.close();
+  });
+
+  it('that nobody reads on are closed with the driver', async () => {
+    const left = new FileDriver({ root: tree.root, timeoutMs: 10_000, also: [], allowEmpty: false });
+    await writeFile(join(tree.root, folder, 'second'), '');
+    const listing = left.list(folder, live)[Symbol.asyncIterator]();
+    await listing.next();
+    expect(await openDescriptors(tree.root)).not.toEqual([]);
+    await left.close();
+    expect(await openDescriptors(tree.root)).toEqual([]);
+    await expect(listing.next()).rejects.toBeInstanceOf(StorageError);
+  });
+});

@@ -19,6 +19,8 @@ import {
 import { type BlobStat, StorageError } from '../../storage-driver.js';
 import { bodyOf } from '../body.js';
 import {
+  type NamePage,
+  namesBelow,
   ObjectAbsentError,
   type ObjectBody,
   ObjectChangedError,
@@ -28,6 +30,9 @@ import {
 } from '../object-store.js';
 import { bodyBuffer, lookupConnections, maxAttempts } from '../url.js';
 import type { AzureAccess, AzureLocation } from './url.js';
+
+/** The most names of a page. */
+const pageLength = 1000;
 
 /** Milliseconds before a failed request is repeated: the first time, and at most. */
 const firstRetryDelay = 100;
@@ -109,6 +114,28 @@ export class AzureStore implements ObjectStore {
       const pages = this.#lookups.listBlobsFlat({ prefix, abortSignal: signal }).byPage({ maxPageSize: 1 });
       for await (const { segment } of pages) if (segment.blobItems.length > 0) return true;
       return false;
+    } catch (error) {
+      throw this.#toError('LIST', error);
+    }
+  }
+
+  async listPage(folder: string, from: string | undefined, signal: AbortSignal): Promise<NamePage> {
+    try {
+      const pages = this.#lookups.listBlobsByHierarchy('/', { prefix: folder, abortSignal: signal }).byPage({
+        maxPageSize: pageLength,
+        ...(from !== undefined && { continuationToken: from }),
+      });
+      for await (const { segment, continuationToken } of pages) {
+        const listed = [...segment.blobItems, ...(segment.blobPrefixes ?? [])];
+        return {
+          names: namesBelow(
+            folder,
+            listed.map(({ name }) => name),
+          ),
+          next: continuationToken === '' ? undefined : continuationToken,
+        };
+      }
+      return { names: [], next: undefined };
     } catch (error) {
       throw this.#toError('LIST', error);
     }

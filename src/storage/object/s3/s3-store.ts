@@ -20,6 +20,8 @@ import { NodeHttpHandler } from '@smithy/node-http-handler';
 import { type BlobStat, StorageError } from '../../storage-driver.js';
 import { bodyOf } from '../body.js';
 import {
+  type NamePage,
+  namesBelow,
   ObjectAbsentError,
   type ObjectBody,
   ObjectChangedError,
@@ -141,6 +143,28 @@ export class S3Store implements ObjectStore {
       const command = new ListObjectsV2Command({ Bucket: this.#bucket, Prefix: prefix, MaxKeys: 1 });
       const { Contents: found = [] } = await this.#lookups.send(command, { abortSignal: signal });
       return found.length > 0;
+    } catch (error) {
+      throw this.#toError('LIST', error);
+    }
+  }
+
+  async listPage(folder: string, from: string | undefined, signal: AbortSignal): Promise<NamePage> {
+    try {
+      const command = new ListObjectsV2Command({
+        Bucket: this.#bucket,
+        Prefix: folder,
+        Delimiter: '/',
+        ...(from !== undefined && { ContinuationToken: from }),
+      });
+      const page = await this.#lookups.send(command, { abortSignal: signal });
+      const keys = (page.Contents ?? []).map(({ Key }) => Key);
+      const folders = (page.CommonPrefixes ?? []).map(({ Prefix }) => Prefix);
+      if (page.IsTruncated === true && page.NextContinuationToken === undefined)
+        throw new StorageError(`${this.description} told a part of a listing and not how to go on`);
+      return {
+        names: namesBelow(folder, [...keys, ...folders]),
+        next: page.IsTruncated === true ? page.NextContinuationToken : undefined,
+      };
     } catch (error) {
       throw this.#toError('LIST', error);
     }
