@@ -159,7 +159,10 @@ async function readsOf(port: number): Promise<number> {
   const plain = new Redis(port, '127.0.0.1');
   const stats = await plain.info('commandstats');
   plain.disconnect();
-  return Number(/cmdstat_sismember:calls=(\d+)/.exec(stats)?.[1] ?? 0);
+  return [...stats.matchAll(/cmdstat_(?:sismember|smismember):calls=(\d+)/g)].reduce(
+    (total, [, calls]) => total + Number(calls),
+    0,
+  );
 }
 
 async function pushes(url: string, port: number): Promise<void> {

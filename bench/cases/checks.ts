@@ -37,7 +37,7 @@ export const checks: Case = {
     const servers = [await start('with checks', withAll), await start('without', without)] as const;
     const exists = await pairOf(bench, pairs, servers, (server) => {
       const calls = bench.requests.exists(bench.tree.small.map(({ digest }) => digest));
-      return small(bench, server, calls, { ...hit, lookups: 1 });
+      return small(bench, server, calls, { ...hit, asksRedis: true });
     });
     const fetch = await pairOf(bench, pairs, servers, async (server) => [
       await bulkSubject(bench, server, bench.tree.large, 4),

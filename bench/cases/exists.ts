@@ -19,7 +19,7 @@ export const exists: Case = {
     const bare = await bench.layercache('memory, no telemetry', silent);
     const near = await bench.layercache('near', full, { cache: nearUrl(redis) });
     const subjects = [
-      await small(bench, overRedis, calls, { ...hit, lookups: 1 }),
+      await small(bench, overRedis, calls, { ...hit, asksRedis: true }),
       await small(bench, inMemory, calls, hit),
       await small(bench, bare, calls, hit),
       await small(bench, await bench.grpcJs(), calls),

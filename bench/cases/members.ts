@@ -24,7 +24,7 @@ export const members: Case = {
       const server = await bench.layercache(`${size.toLocaleString('en')} members`, full, {
         cache: redis.url,
       });
-      subjects.push(...(await small(bench, server, calls, { ...hit, lookups: 1, redis })));
+      subjects.push(...(await small(bench, server, calls, { ...hit, asksRedis: true, redis })));
     }
     const series = await interleaved(bench, subjects);
     const verdicts = series.slice(1).flatMap((one) => ratio(one, series[0]));

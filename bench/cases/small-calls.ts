@@ -14,7 +14,7 @@ const http1Shape: Shape = { connections: 32, streams: 1 };
 export type Left = Omit<Proof, 'lines'>;
 
 /** A hit that asks Redis nothing. */
-export const hit: Left = { hits: 1, misses: 0, lookups: 0 };
+export const hit: Left = { hits: 1, misses: 0, asksRedis: false };
 
 /** With room for all layers, and no age limit within a run. */
 export function nearUrl({ url }: RedisServer): string {

@@ -14,7 +14,7 @@ export const existsMiss: Case = {
     const redis = await bench.redis();
     const absent = LayerTree.absent(1000);
     const calls = bench.requests.exists(absent, false);
-    const missed = { hits: 0, misses: 1, lookups: 1 };
+    const missed = { hits: 0, misses: 1, asksRedis: true };
     const overRedis = await bench.layercache('Redis', full, { cache: redis.url });
     const subjects = [
       await small(bench, overRedis, calls, missed),
@@ -40,7 +40,7 @@ export const stat: Case = {
     const overRedis = await bench.layercache('Redis', full, { cache: redis.url });
     const near = await bench.layercache('near', full, { cache: nearUrl(redis) });
     const subjects = [
-      await small(bench, overRedis, calls, { ...hit, lookups: 1 }),
+      await small(bench, overRedis, calls, { ...hit, asksRedis: true }),
       await small(bench, await bench.grpcJs(), empty),
       await small(bench, await bench.dockerRegistry(), heads),
       await small(bench, near, calls, hit),
@@ -76,11 +76,11 @@ function findMissingOf(size: number, name: string, bars: Bars): Case {
       const calls = bench.requests.findMissing(digests, size, 64);
       const overRedis = await bench.layercache('Redis', full, { cache: redis.url });
       const near = await bench.layercache('near', full, { cache: nearUrl(redis) });
-      const each = { hits: size, misses: 0, lookups: 0 };
+      const each = { hits: size, misses: 0, asksRedis: false };
       // As many as the server takes on at once, by what they weigh.
       const shape = { connections: 4, streams: size > 100 ? 2 : 8 };
       const subjects = [
-        await small(bench, overRedis, calls, { ...each, lookups: 1 }, shape),
+        await small(bench, overRedis, calls, { ...each, asksRedis: true }, shape),
         await small(bench, await bench.grpcJs(), bench.requests.exists(digests)),
         await small(bench, near, calls, each, shape),
       ].flat();

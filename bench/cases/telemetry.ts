@@ -12,7 +12,7 @@ export const telemetry: Case = {
   async run(bench) {
     const { url: cache } = await bench.redis();
     const calls = bench.requests.exists(bench.tree.small.map(({ digest }) => digest));
-    const one = { ...hit, lookups: 1 };
+    const one = { ...hit, asksRedis: true };
     const exporting = { traces: true, accessLog: false };
     const logging = { traces: false, accessLog: true };
     const subjects = [

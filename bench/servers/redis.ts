@@ -36,7 +36,7 @@ export class RedisServer {
   }
 
   /** Commands so far that ask for memberships. */
-  async lookups(): Promise<number> {
+  async membershipCommands(): Promise<number> {
     const info = await this.client.info('commandstats');
     return [...info.matchAll(/^cmdstat_(?:sismember|smismember):calls=(\d+)/gm)].reduce(
       (total, [, calls]) => total + Number(calls),

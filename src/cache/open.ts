@@ -9,6 +9,7 @@
  * No message repeats a part of the URL: it may belong to a password that is
  * not percent-encoded.
  */
+import { BatchingCache } from './batching-cache.js';
 import { CacheNotice, CacheUrlError } from './errors.js';
 import { GuardedCache } from './guarded-cache.js';
 import type { LayerInfoCache } from './layer-info-cache.js';
@@ -51,7 +52,9 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
     const onMissing = missingOnce(options.onError);
     const cluster = await connectCluster(place.nodes, credentials, options, onMissing);
     // Each node has its own deadlines and breakers.
-    return new GuardedCache(new RedisCache(cluster, new ClusterNodes(cluster, options), onMissing), options);
+    return new BatchingCache(
+      new GuardedCache(new RedisCache(cluster, new ClusterNodes(cluster, options), onMissing), options),
+    );
   }
   const [{ MasterConnection }, { CircuitBreakerCache }] = await Promise.all([
     import('./redis/master-connection.js'),
@@ -67,10 +70,11 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
       : { ...place, credentials },
     options,
   );
-  const shared = new CircuitBreakerCache(
+  const breaker = new CircuitBreakerCache(
     new GuardedCache(new RedisCache(redis, redis, redis.onMissing), options),
   );
-  redis.on('ready', () => shared.reset());
+  redis.on('ready', () => breaker.reset());
+  const shared = new BatchingCache(breaker);
   if (near === undefined || place.kind === 'sentinel') return shared;
   const [{ NearCache }, { InvalidationChannel }] = await Promise.all([
     import('./near/near-cache.js'),

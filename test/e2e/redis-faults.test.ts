@@ -380,7 +380,10 @@ class Asker {
 
 /** How many questions have gone to Redis. */
 function heardReads(proxy: TcpProxy): number {
-  return proxy.connections.reduce((sum, { heard }) => sum + (heard.match(/sismember/gi)?.length ?? 0), 0);
+  return proxy.connections.reduce(
+    (sum, { heard }) => sum + (heard.match(/sismember|smismember/gi)?.length ?? 0),
+    0,
+  );
 }
 
 async function cacheUp(server: LayercacheProcess): Promise<number | undefined> {

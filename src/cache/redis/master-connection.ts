@@ -6,7 +6,7 @@
  * that takes writes; until then the first answers.
  */
 import { EventEmitter } from 'node:events';
-import type { Redis } from 'ioredis';
+import { Command, Pipeline, type Redis } from 'ioredis';
 import { CacheNotice } from '../errors.js';
 import { isWrongType, type RedisCommands } from './commands.js';
 import {
@@ -45,6 +45,7 @@ export class MasterConnection extends EventEmitter<{ ready: []; close: [] }> imp
   #previous: Redis | undefined;
   #candidate: Redis | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #unsent: Command[] = [];
   #attempts = 0;
   #lastAttemptAt = Number.NEGATIVE_INFINITY;
   #closed = false;
@@ -75,15 +76,15 @@ export class MasterConnection extends EventEmitter<{ ready: []; close: [] }> imp
   }
 
   sismember(key: string, member: string): Promise<number> {
-    return this.#current.sismember(key, member);
+    return this.#read('sismember', [key, member]);
   }
 
   smismember(key: string, members: string[]): Promise<number[]> {
-    return this.#current.smismember(key, members);
+    return this.#read('smismember', [key, ...members]);
   }
 
   hmget(key: string, ...fields: string[]): Promise<(string | null)[]> {
-    return this.#current.hmget(key, ...fields);
+    return this.#read('hmget', [key, ...fields]);
   }
 
   sadd(key: string, member: string): Promise<number> {
@@ -141,6 +142,29 @@ export class MasterConnection extends EventEmitter<{ ready: []; close: [] }> imp
     this.#previous?.disconnect();
     await closeClient(this.#current);
   }
+
+  /**
+   * Reads of one tick leave in one packet. The client's own pipelining would
+   * send them a turn later, and only once the last pipeline was answered.
+   */
+  #read<T>(name: string, args: string[]): Promise<T> {
+    const command = new Command(name, args, { replyEncoding: 'utf8' });
+    if (this.#unsent.push(command) === 1) process.nextTick(this.#sendReads);
+    return command.promise;
+  }
+
+  readonly #sendReads = (): void => {
+    const commands = this.#unsent;
+    this.#unsent = [];
+    const [only] = commands;
+    if (commands.length === 1 && only !== undefined) {
+      this.#current.sendCommand(only);
+      return;
+    }
+    const pipeline = new Pipeline(this.#current);
+    for (const command of commands) pipeline.sendCommand(command);
+    void pipeline.exec();
+  };
 
   #create(): Redis {
     const redis: Redis = createRedis(this.#target, this.#options, this.onMissing, (error) => {

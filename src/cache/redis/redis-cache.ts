@@ -7,7 +7,7 @@
  *
  * Each command names one key, so the same code works on a cluster. Commands of
  * one tick are sent together and cost one round trip. `GuardedCache` sets the
- * deadlines.
+ * deadlines, `BatchingCache` makes few commands of many reads.
  */
 import type { Cluster, Redis } from 'ioredis';
 import {
