@@ -1,7 +1,6 @@
 import type { PeerCertificate } from 'node:tls';
-import type { ArrivedCall } from '../rpc/calls-in-flight.js';
 import type { AccessPolicy, SubjectName } from './access-policy.js';
-import type { Authenticator } from './authenticator.js';
+import type { Authenticator, Credentials } from './authenticator.js';
 import { type Principal, TokenInvalidError } from './principal.js';
 
 /** Authenticates callers by the certificate of their connection, which TLS has verified. */
@@ -19,8 +18,8 @@ export class CertificateAuthenticator implements Authenticator {
     this.#known = new WeakMap();
   }
 
-  identify(call: ArrivedCall): Principal {
-    const certificate = call.getAuthContext().sslPeerCertificate;
+  identify(call: Credentials): Principal {
+    const { certificate } = call.peer;
     if (certificate === undefined) throw new TokenInvalidError('a client certificate is needed');
     let principal = this.#known.get(certificate);
     if (principal === undefined) {

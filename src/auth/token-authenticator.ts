@@ -1,7 +1,6 @@
 import { hash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
-import type { ArrivedCall } from '../rpc/calls-in-flight.js';
-import type { Authenticator } from './authenticator.js';
+import type { Authenticator, Credentials } from './authenticator.js';
 import { type Principal, ScopedPrincipal, TokenInvalidError } from './principal.js';
 import type { TokenVerifier } from './token-verifier.js';
 
@@ -22,10 +21,10 @@ export class TokenAuthenticator implements Authenticator {
     this.#verifier = verifier;
   }
 
-  identify(call: ArrivedCall): Principal | Promise<Principal> {
+  identify(call: Credentials): Principal | Promise<Principal> {
     const header = call.metadata.get('authorization')[0];
     if (header === undefined) throw new TokenInvalidError('a bearer token is needed');
-    const [, token] = bearer.exec(String(header)) ?? [];
+    const [, token] = bearer.exec(header) ?? [];
     if (token === undefined) throw new TokenInvalidError('the authorization is no bearer token');
     const key = hash('sha256', token, 'base64');
     const known = this.#known.get(key);

@@ -24,7 +24,7 @@ export class StallWatch {
   }
 
   /** Stops watching. Idempotent. */
-  letGo(stream: WatchedStream): void {
+  unwatch(stream: WatchedStream): void {
     this.#streams.delete(stream);
   }
 
@@ -38,7 +38,7 @@ export class StallWatch {
     const before = performance.now() - this.timeoutMs;
     for (const stream of this.#streams) {
       if (stream.since > before) continue;
-      this.letGo(stream);
+      this.unwatch(stream);
       stream.onStall();
     }
   };

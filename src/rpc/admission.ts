@@ -4,8 +4,10 @@
  * reflection are not counted, so they are never refused.
  */
 
+import type { RequestGate } from '../grpc/transport.js';
 import type { RefusalReason } from './call-observer.js';
 import { maxDigests } from './request.js';
+import { overloaded } from './status.js';
 
 export interface AdmissionLimits {
   /** Fetches at once. */
@@ -25,7 +27,8 @@ export function findMissingWeight(digests: number): number {
   return 1 + Math.floor(Math.min(digests, maxDigests) / digestsPerWeight);
 }
 
-export class Admission {
+export class Admission implements RequestGate {
+  readonly overloaded = overloaded;
   readonly #limits: AdmissionLimits;
   readonly #onRefused: (reason: RefusalReason) => void;
   #streams = 0;
@@ -42,14 +45,11 @@ export class Admission {
     return this.#streams;
   }
 
-  /** Whether the lightest unary call would be refused now; if so it is counted as refused. */
-  refusesCall(): boolean {
-    return this.#inflight >= this.#limits.maxInflight && this.#refuse('inflight');
-  }
-
-  /** Whether a Fetch would be refused now; if so it is counted as refused. */
-  refusesStream(): boolean {
-    return this.#streams >= this.#limits.maxStreams && this.#refuse('streams');
+  /** Whether a Fetch, or the lightest unary call, would be refused now; if so it is counted as refused. */
+  refuses(streams: boolean): boolean {
+    return streams
+      ? this.#streams >= this.#limits.maxStreams && this.#refuse('streams')
+      : this.#inflight >= this.#limits.maxInflight && this.#refuse('inflight');
   }
 
   /** Admits a unary call, or returns `false`. One that weighs more than the limit is admitted alone. */
@@ -67,7 +67,7 @@ export class Admission {
 
   /** Admits a Fetch, or returns `false`. */
   enterStream(): boolean {
-    if (this.refusesStream()) return false;
+    if (this.refuses(true)) return false;
     this.#streams += 1;
     return true;
   }

@@ -1,21 +1,25 @@
 import { status } from '@grpc/grpc-js';
 import { AccessError } from '../auth/principal.js';
+import type { GrpcStatus } from '../grpc/transport.js';
 import { LayerError } from '../layer/errors.js';
 import type { RunningCall } from './running-call.js';
-import type { RpcStatus } from './status.js';
 
 /**
  * The record of a failed call: the status by name, and the error. For an aborted
  * call it is the reason of the abort, whatever the work made of its signal; a
  * defect stays a defect.
  */
-export function recordOf(error: unknown, sent: RpcStatus, call: RunningCall): [code: string, error: unknown] {
+export function recordOf(
+  error: unknown,
+  sent: GrpcStatus,
+  call: RunningCall,
+): [code: string, error: unknown] {
   const reason = call.abortReason;
-  if (reason === undefined) return [status[sent.code], error];
+  if (reason === undefined) return [String(status[sent.code]), error];
   const followsFromAbort =
     error === reason ||
     error instanceof LayerError ||
     error instanceof AccessError ||
     (error instanceof Error && (error.name === 'AbortError' || error.cause === reason));
-  return followsFromAbort ? [reason.code, reason] : [status[sent.code], error];
+  return followsFromAbort ? [reason.code, reason] : [String(status[sent.code]), error];
 }

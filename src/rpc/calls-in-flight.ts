@@ -1,16 +1,7 @@
-import type { Deadline, MetadataValue } from '@grpc/grpc-js';
-import type { Peer } from '../grpc/peers.js';
+import type { ServerCall } from '../grpc/transport.js';
 import { type CallAbortedError, CallDeadlineError } from './call-aborts.js';
 import type { CallObserver } from './call-observer.js';
 import { RunningCall } from './running-call.js';
-
-/** What every server call has. */
-export interface ArrivedCall {
-  readonly metadata: { get(key: string): readonly MetadataValue[] };
-  getDeadline(): Deadline;
-  getAuthContext(): Peer;
-  once(event: 'cancelled', listener: () => void): unknown;
-}
 
 /**
  * The calls of our own service that have no answer yet: a drain waits for them
@@ -26,15 +17,16 @@ export class CallsInFlight {
   }
 
   /** Adds a call that has just arrived. */
-  begin(method: string, arrived: ArrivedCall): RunningCall {
-    const observed = this.#observer.began(method, (key) => arrived.metadata.get(key).map(String));
-    const deadline = Number(arrived.getDeadline());
+  begin(method: string, arrived: ServerCall): RunningCall {
+    const observed = this.#observer.began(method, (key) => arrived.metadata.get(key));
+    const { deadline } = arrived;
     const call = new RunningCall(observed, deadline, this.#onAnswered);
     this.#calls.add(call);
-    // It fires at the end of every call, also of a successful one.
-    arrived.once('cancelled', () => call.over());
-    // grpc-js also passes on a request that ends after its deadline, and then
-    // the event has been emitted already.
+    arrived.onOver((isDelivered) => {
+      if (isDelivered) call.delivered();
+      else call.over();
+    });
+    // A request may end after its deadline, whose status was sent already.
     if (deadline <= Date.now()) call.abort(new CallDeadlineError());
     return call;
   }

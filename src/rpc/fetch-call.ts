@@ -1,23 +1,19 @@
 import { status } from '@grpc/grpc-js';
 import type { Authenticator } from '../auth/authenticator.js';
 import type { FetchRequest } from '../gen/layercache/v1/layer_cache.js';
-import { BufferBudget } from '../grpc/buffer-budget.js';
-import type { BufferPool } from '../grpc/buffer-pool.js';
-import { IdleGarbageCollection } from '../grpc/idle-garbage-collection.js';
-import { RetainedBuffers } from '../grpc/retained-buffers.js';
 import type { StallWatch } from '../grpc/stall-watch.js';
-import { cuttingCode, type StreamingCall } from '../grpc/streaming-call.js';
-import { WriteTurns } from '../grpc/write-turns.js';
+import { cuttingCode, type StreamingCall } from '../grpc/transport.js';
 import type { Admission } from './admission.js';
+import { BufferBudget } from './buffer-budget.js';
+import type { BufferPool } from './buffer-pool.js';
 import { ServerCutError } from './call-aborts.js';
 import { recordOf } from './call-record.js';
 import type { CallsInFlight } from './calls-in-flight.js';
 import { FetchStream } from './fetch-stream.js';
+import { IdleGarbageCollection } from './idle-garbage-collection.js';
 import type { RunningCall } from './running-call.js';
 import { overloaded, statusOf } from './status.js';
-
-/** Bytes of closed streams that a connection may still have to send. */
-const maxLentBytes = 64 << 20;
+import { WriteTurns } from './write-turns.js';
 
 /** Bytes of all streams' buffers: 12 streams have the largest size, 256 stalled ones the smallest. */
 const bufferBudget = 24 << 20;
@@ -46,18 +42,17 @@ export function fetchCall(
   work: FetchWork,
 ): (transport: StreamingCall) => Promise<void> {
   const shares = new BufferBudget(bufferBudget, () => admission.streams);
-  const lent = new RetainedBuffers(maxLentBytes);
-  const parts = { pool, shares, stallWatch, lent, turns: new WriteTurns(turnBytes) };
-  const leftovers = new IdleGarbageCollection();
+  const parts = { pool, shares, stallWatch, turns: new WriteTurns(turnBytes) };
+  const idleCollection = new IdleGarbageCollection();
   return async (transport) => {
     if (!admission.enterStream()) {
       transport.fail(overloaded);
       return;
     }
     const call = calls.begin('Fetch', transport);
-    leftovers.began();
+    idleCollection.began();
     const stream = new FetchStream(transport, call, parts);
-    transport.once('cancelled', () => stream.over());
+    transport.onOver(() => stream.over());
     call.armDeadline();
     try {
       // No await where there is nothing to wait for: it costs a turn.
@@ -67,13 +62,15 @@ export function fetchCall(
       call.answer(status[status.OK], undefined);
     } catch (error) {
       const sent = statusOf(error);
-      if (call.abortReason instanceof ServerCutError) transport.reset(cuttingCode);
-      // The transport informs the client; a second status would end its wait for the first.
-      if (call.abortReason === undefined) transport.fail(sent);
+      const { abortReason } = call;
+      // Before the transport, which says at once that the call is over.
       call.answer(...recordOf(error, sent, call));
+      if (abortReason instanceof ServerCutError) transport.reset(cuttingCode);
+      // The transport informs the client; a second status would end its wait for the first.
+      if (abortReason === undefined) transport.fail(sent);
     }
     stream.settle();
-    leftovers.over();
+    idleCollection.over();
     admission.leaveStream();
   };
 }

@@ -6,18 +6,16 @@
  * grows with the bytes sent, which keeps what many stalled clients hold small.
  */
 import { status } from '@grpc/grpc-js';
-import type { BufferBudget } from '../grpc/buffer-budget.js';
-import type { BufferPool } from '../grpc/buffer-pool.js';
-import { frameChunk, frameHeader, type Header, headroom } from '../grpc/chunk-frame.js';
-import type { FrameSink } from '../grpc/frame-sink.js';
-import type { RetainedBuffers } from '../grpc/retained-buffers.js';
 import type { StallWatch, WatchedStream } from '../grpc/stall-watch.js';
-import { type StreamingCall, stallingCode } from '../grpc/streaming-call.js';
-import type { WriteTurns } from '../grpc/write-turns.js';
+import { type FrameSink, type StreamingCall, stallingCode } from '../grpc/transport.js';
 import type { LayerReader, Redirect } from '../layer/layer-service.js';
+import type { BufferBudget } from './buffer-budget.js';
+import type { BufferPool } from './buffer-pool.js';
 import { ClientStalledError } from './call-aborts.js';
+import { frameChunk, frameHeader, type Header, headroom } from './chunk-frame.js';
 import type { RunningCall } from './running-call.js';
 import { wireSource } from './wire-source.js';
+import type { WriteTurns } from './write-turns.js';
 
 /** A stream that has sent this many times its buffer's size gets one of twice that size. */
 const growthFactor = 4;
@@ -29,7 +27,6 @@ const firstBuffer = 64 << 10;
 export interface FetchParts {
   readonly pool: BufferPool;
   readonly shares: BufferBudget;
-  readonly lent: RetainedBuffers;
   readonly stallWatch: StallWatch;
   readonly turns: WriteTurns;
 }
@@ -39,7 +36,6 @@ export class FetchStream {
   readonly #call: RunningCall;
   readonly #pool: BufferPool;
   readonly #shares: BufferBudget;
-  readonly #lent: RetainedBuffers;
   readonly #stallWatch: StallWatch;
   readonly #turns: WriteTurns;
   readonly #watched: WatchedStream;
@@ -55,7 +51,6 @@ export class FetchStream {
     this.#call = call;
     this.#pool = parts.pool;
     this.#shares = parts.shares;
-    this.#lent = parts.lent;
     this.#stallWatch = parts.stallWatch;
     this.#turns = parts.turns;
     this.#watched = parts.stallWatch.watch(this.#onStall);
@@ -80,7 +75,7 @@ export class FetchStream {
         let start = count === 0 ? headroom : frameChunk(into, count);
         if (sink === undefined) {
           start = frameHeader(into, start, described(layer));
-          sink = this.#transport.openSink(this.#lent, this.#onTaken);
+          sink = this.#transport.openSink(this.#onTaken);
         }
         this.#write(sink, into.subarray(start, headroom + count), into);
         // The layer is complete, so the trailers leave with its last bytes.
@@ -106,7 +101,7 @@ export class FetchStream {
       const into = this.#pool.take(firstBuffer);
       const header = { ...described(redirect), redirectUrl: redirect.url };
       const frame = into.subarray(frameHeader(into, into.length, header));
-      const sink = this.#transport.openSink(this.#lent, this.#onTaken);
+      const sink = this.#transport.openSink(this.#onTaken);
       this.#write(sink, frame, into);
       sink.end();
       await this.#untilTaken();
@@ -120,12 +115,12 @@ export class FetchStream {
 
   /** Stops watching the stream once no write is pending; the transport's end stops it in any case. */
   settle(): void {
-    if (!this.#watched.writing) this.#stallWatch.letGo(this.#watched);
+    if (!this.#watched.writing) this.#stallWatch.unwatch(this.#watched);
   }
 
   /** The transport has ended. */
   over(): void {
-    this.#stallWatch.letGo(this.#watched);
+    this.#stallWatch.unwatch(this.#watched);
   }
 
   /** The buffer to read into next; the reader owns it from now on. */
@@ -156,9 +151,7 @@ export class FetchStream {
     }
     this.#watched.began();
     this.#underWay = buffer;
-    if (!sink.write(frames, buffer)) return;
-    this.#underWay = undefined;
-    this.#buffer = buffer;
+    sink.write(frames);
   }
 
   /** Returns the stream's buffer to the pool, unless reader or transport holds it. */
@@ -176,23 +169,20 @@ export class FetchStream {
     return this.#taken.promise;
   }
 
-  readonly #onTaken = (error: Error | undefined, isFree: boolean): void => {
+  readonly #onTaken = (error: Error | undefined): void => {
     this.#watched.completed();
-    if (isFree) this.#buffer ??= this.#underWay;
+    this.#buffer ??= this.#underWay;
     this.#underWay = undefined;
     if (this.#isOver) this.#giveBack();
     if (error !== undefined) {
-      // A broken connection means that the client has left; the stream reports that only later.
-      if ('syscall' in error) this.#call.over();
+      // What was written will not be sent: the client has left, and the stream says so only later.
+      this.#call.over();
       this.#failure ??= this.#call.abortReason ?? error;
     }
     const taken = this.#taken;
-    // Neither taken nor failed: the stream was closed, and the call's end follows.
-    if (isFree || error !== undefined) {
-      this.#taken = undefined;
-      if (this.#failure === undefined) taken?.resolve();
-      else taken?.reject(this.#failure);
-    }
+    this.#taken = undefined;
+    if (this.#failure === undefined) taken?.resolve();
+    else taken?.reject(this.#failure);
     // After the call's end only a pending write kept the watch.
     if (this.#call.abortReason !== undefined) this.over();
   };
@@ -208,7 +198,7 @@ export class FetchStream {
     this.#call.abort(stalled);
     if (this.#transport.reset(stallingCode)) return;
     // The status queues behind data that the client does not take, but ends the stream on our side.
-    this.#transport.fail({ code: status.RESOURCE_EXHAUSTED, details: stalled.message });
+    this.#transport.fail({ code: status.RESOURCE_EXHAUSTED, message: stalled.message });
   };
 }
 

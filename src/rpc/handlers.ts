@@ -1,5 +1,4 @@
 /** The nine RPCs: each parses its request, calls one method and shapes the answer. */
-import type { UntypedHandleCall } from '@grpc/grpc-js';
 import type { Authenticator } from '../auth/authenticator.js';
 import {
   type AddRequest,
@@ -20,14 +19,14 @@ import {
   type StatRequest,
   type StatResponse,
 } from '../gen/layercache/v1/layer_cache.js';
-import type { BufferPool } from '../grpc/buffer-pool.js';
 import type { StallWatch } from '../grpc/stall-watch.js';
-import type { StreamingCall } from '../grpc/streaming-call.js';
+import type { StreamingCall, UnaryCall } from '../grpc/transport.js';
 import type { CachedLayerService } from '../layer/cached-layer-service.js';
 import type { LayerInfoService } from '../layer/layer-info-service.js';
 import type { Digest } from '../reference/digest.js';
 import type { RepositoryName } from '../reference/repository-name.js';
 import { type Admission, findMissingWeight } from './admission.js';
+import type { BufferPool } from './buffer-pool.js';
 import type { CallsInFlight } from './calls-in-flight.js';
 import { fetchCall } from './fetch-call.js';
 import type { FindMissingRead } from './find-missing-request.js';
@@ -67,8 +66,8 @@ export interface HandlerParts {
 
 type MethodName = keyof typeof LayerCacheServiceService;
 
-/** A grpc-js handler for each unary RPC, and one of ours for Fetch. */
-export type Handlers = Readonly<Record<Exclude<MethodName, 'fetch'>, UntypedHandleCall>> & {
+/** A handler for each RPC. */
+export type Handlers = Readonly<Record<Exclude<MethodName, 'fetch'>, (call: UnaryCall) => Promise<void>>> & {
   readonly fetch: (call: StreamingCall) => Promise<void>;
 };
 

@@ -1,27 +1,19 @@
+/** The gRPC server: the nine RPCs, health and reflection, over the transport that was chosen. */
 import type { Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import {
-  type MethodDefinition,
-  Server,
-  ServerCredentials,
-  type ServerOptions,
-  type ServerWritableStream,
-} from '@grpc/grpc-js';
+import type { MethodDefinition } from '@grpc/grpc-js';
 import { type Authenticator, NoAuthentication } from '../auth/authenticator.js';
-import { type FetchRequest, LayerCacheServiceService } from '../gen/layercache/v1/layer_cache.js';
-import { BufferPool } from '../grpc/buffer-pool.js';
-import type { StreamingMethod, UnaryMethod } from '../grpc/direct-method.js';
-import { directStreams } from '../grpc/direct-streams.js';
+import { LayerCacheServiceService } from '../gen/layercache/v1/layer_cache.js';
+import { DirectTransport } from '../grpc/direct-transport.js';
+import { frameOf } from '../grpc/frame.js';
+import { GrpcJsTransport } from '../grpc/grpc-js-transport.js';
 import { Health } from '../grpc/health.js';
-import { interceptStreams, limitResets } from '../grpc/http2-server.js';
 import { Listeners } from '../grpc/listeners.js';
-import { addReflection } from '../grpc/reflection.js';
 import { StallWatch } from '../grpc/stall-watch.js';
-import { gated } from '../grpc/stream-admission.js';
-import { LibraryCall } from '../grpc/streaming-call.js';
 import { TlsHandshakes, type TlsKeyPair } from '../grpc/tls-handshakes.js';
+import type { RpcMethod, StreamingMethod, Transport, UnaryMethod } from '../grpc/transport.js';
 import { Admission } from './admission.js';
+import { BufferPool } from './buffer-pool.js';
 import { ServerCutError } from './call-aborts.js';
 import type { CallObserver, RefusalReason } from './call-observer.js';
 import { CallsInFlight } from './calls-in-flight.js';
@@ -29,7 +21,11 @@ import { encodeExists } from './exists-answer.js';
 import { readFindMissing } from './find-missing-request.js';
 import { type Handlers, handlers, type LayerInfo, type Layers } from './handlers.js';
 
+/** What carries the calls. */
+export type TransportName = 'direct' | 'grpc-js';
+
 export interface RpcServerSettings {
+  readonly transport: TransportName;
   /** Rule 17: milliseconds without a completed write after which a stream is reset. */
   readonly stallTimeoutMs: number;
   /** Bytes in a chunk when the client names no size. */
@@ -57,6 +53,7 @@ export interface RpcServerSettings {
 }
 
 export const defaultRpcServerSettings: RpcServerSettings = {
+  transport: 'direct',
   stallTimeoutMs: 60_000,
   chunkSize: 2 << 20,
   maxIdleBufferBytes: 16 << 20,
@@ -86,26 +83,7 @@ export interface RpcServerParts {
 /** The service's full name, as health and reflection know it. */
 export const serviceName = 'layercache.v1.LayerCacheService';
 
-/** The generated definition, but for the messages that are worth reading or writing by hand. */
-const definition = {
-  ...LayerCacheServiceService,
-  exists: { ...LayerCacheServiceService.exists, responseSerialize: encodeExists },
-  findMissing: { ...LayerCacheServiceService.findMissing, requestDeserialize: readFindMissing },
-  // Its messages come encoded.
-  fetch: { ...LayerCacheServiceService.fetch, responseSerialize: (message: Buffer) => message },
-};
-
-const paths = { fetchPath: definition.fetch.path, servicePrefix: `/${serviceName}/` };
-
-const maxReceivedMessage = 1 << 20;
-const maxSentMessage = 4 << 20;
-
-// grpc-js takes this number as "without limit".
-const unlimited = 2 ** 31 - 1;
-
-// Node's own, 33 a second, cut off frontends whose calls ran into their deadlines while
-// a storage hung, streams and all. A stream that is reset costs some 30 µs.
-const resetLimits = { streamResetBurst: 2000, streamResetRate: 1000 };
+const maxMessageBytes = 1 << 20;
 
 // How long a drain waits for clients to close their connections once their
 // calls are answered, and a cut waits for the work that it aborted.
@@ -113,55 +91,47 @@ const settleMs = 1000;
 /** Milliseconds between the abort of the calls and the end of their connections. */
 const resetMs = 100;
 
-/**
- * The gRPC server: the nine RPCs, health and reflection. Not serving until
- * `setServing(true)`; calls are answered all the same.
- */
+/** Not serving until `setServing(true)`; calls are answered all the same. */
 export class RpcServer {
-  readonly #server: Server;
   readonly #calls: CallsInFlight;
   readonly #health: Health;
+  readonly #transports: readonly Transport[];
   readonly #listeners: Listeners;
   readonly #handshakes: TlsHandshakes | undefined;
   readonly #cutAsked = Promise.withResolvers<void>();
   #drained: Promise<void> | undefined;
 
-  constructor(parts: RpcServerParts) {
-    const { layers, info, observer, settings, tls, authenticator = new NoAuthentication() } = parts;
-    this.#server = new Server(serverOptions(settings));
+  constructor({ layers, info, observer, settings, tls, authenticator }: RpcServerParts) {
     this.#calls = new CallsInFlight(observer);
     this.#health = new Health(serviceName);
-    const pool = new BufferPool(settings.maxIdleBufferBytes);
     const stallWatch = new StallWatch(settings.stallTimeoutMs);
     const onRefused = (reason: RefusalReason) => observer.refused(reason);
-    const admission = new Admission(settings, onRefused);
-    const implementation = handlers({
-      layers,
-      info,
-      calls: this.#calls,
-      authenticator,
-      admission,
-      pool,
-      stallWatch,
-      chunkSize: settings.chunkSize,
+    const gate = new Admission(settings, onRefused);
+    const methods = methodsOf(
+      handlers({
+        ...{ layers, info, calls: this.#calls, admission: gate, stallWatch },
+        authenticator: authenticator ?? new NoAuthentication(),
+        pool: new BufferPool(settings.maxIdleBufferBytes),
+        chunkSize: settings.chunkSize,
+      }),
+    );
+    const isDirect = settings.transport === 'direct';
+    const transportSettings = { ...settings, maxMessageBytes };
+    const library = new GrpcJsTransport({
+      methods: isDirect ? [] : methods,
+      settings: transportSettings,
+      health: this.#health,
+      described: settings.reflection ? [serviceName, 'grpc.health.v1.Health'] : [],
     });
-    this.#server.addService(definition, {
-      ...implementation,
-      fetch: (call: ServerWritableStream<FetchRequest, Buffer>) =>
-        implementation.fetch(new LibraryCall(call)),
-    });
-    this.#health.addToServer(this.#server);
-    if (settings.reflection) addReflection(this.#server, [serviceName, 'grpc.health.v1.Health']);
-    limitResets(this.#server, resetLimits);
-    const injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
-    const streamParts = { admission, stallWatch, maxMessageLength: maxReceivedMessage };
-    const plain = directStreams(directMethods(implementation), streamParts);
-    interceptStreams(this.#server, gated(plain, paths, streamParts));
-    // TLS is terminated before grpc-js, which only sees the decrypted sockets.
-    const accept = (socket: Duplex) => injector.injectConnection(socket);
-    this.#handshakes = tls && new TlsHandshakes(tls, accept);
+    const transport = isDirect
+      ? new DirectTransport({ methods, gate, stallWatch, settings: transportSettings, library })
+      : library;
+    this.#transports = isDirect ? [transport, library] : [library];
+    // TLS is ended before the transport, which only sees the decrypted sockets.
+    this.#handshakes = tls && new TlsHandshakes(tls, (socket) => transport.accept(socket));
     this.#listeners = new Listeners(
-      (socket) => (this.#handshakes === undefined ? accept(socket) : this.#handshakes.begin(socket)),
+      (socket) =>
+        this.#handshakes === undefined ? transport.accept(socket) : this.#handshakes.begin(socket),
       { ...settings, onRefused },
     );
   }
@@ -205,8 +175,8 @@ export class RpcServer {
   async #drain(timeoutMs: number): Promise<void> {
     this.#health.setServing(false);
     this.#listeners.close();
-    // It sends GOAWAY. Its callback would wait for idle connections too.
-    this.#server.tryShutdown(() => {});
+    const [transport] = this.#transports;
+    transport?.leave();
     await this.#unlessCut(this.#calls.answered(), timeoutMs);
     this.#health.endWatches();
     if (this.#calls.size === 0) await this.#unlessCut(this.#listeners.emptied(), settleMs);
@@ -216,7 +186,7 @@ export class RpcServer {
     await nextTurn();
     this.#listeners.destroy();
     await settled(Promise.all([this.#listeners.emptied(), this.#calls.answered()]), settleMs);
-    this.#server.forceShutdown();
+    for (const each of this.#transports) each.close();
   }
 
   #unlessCut(done: Promise<void>, timeoutMs: number): Promise<void> {
@@ -224,34 +194,32 @@ export class RpcServer {
   }
 }
 
-function serverOptions(settings: RpcServerSettings): ServerOptions {
-  return {
-    'grpc.max_receive_message_length': maxReceivedMessage,
-    'grpc.max_send_message_length': maxSentMessage,
-    'grpc.keepalive_time_ms': settings.keepaliveTimeMs,
-    'grpc.keepalive_timeout_ms': settings.keepaliveTimeoutMs,
-    'grpc.keepalive_permit_without_calls': 1,
-    'grpc.max_connection_age_ms': settings.connectionAgeMs,
-    'grpc.max_connection_age_grace_ms': unlimited,
-    'grpc.max_concurrent_streams': settings.maxConnectionStreams,
-    // Nobody here reads channelz, and it counts every message.
-    'grpc.enable_channelz': 0,
-  };
+/** Our RPCs as the transports know them: paths and messages from the generated definition, and our handlers. */
+function methodsOf({ fetch, ...unary }: Handlers): RpcMethod[] {
+  const methods = Object.entries(unary).map(([name, handle]): UnaryMethod => {
+    // The generated definition does not tie the types of a method to its name.
+    const definition = LayerCacheServiceService[name as keyof typeof unary] as MethodDefinition<
+      unknown,
+      unknown
+    >;
+    return {
+      streams: false,
+      path: definition.path,
+      decode: decoders[name] ?? definition.requestDeserialize,
+      encode: encoders[name] ?? ((response) => frameOf(definition.responseSerialize(response))),
+      handle,
+    };
+  });
+  const { path, requestDeserialize: decode } = LayerCacheServiceService.fetch;
+  const streaming: StreamingMethod = { streams: true, path, decode, handle: fetch };
+  return [...methods, streaming];
 }
 
-/** Our RPCs: each definition with its handler. */
-function directMethods({ fetch, ...unary }: Handlers): (UnaryMethod | StreamingMethod)[] {
-  const methods = Object.entries(unary).map(([name, handler]) => {
-    // The generated definition does not tie the types of a method to its name.
-    const { path, requestDeserialize, responseSerialize } = definition[
-      name as keyof typeof unary
-    ] as MethodDefinition<unknown, unknown>;
-    const handle = handler as UnaryMethod['handle'];
-    return { streams: false, path, requestDeserialize, responseSerialize, handle } as const;
-  });
-  const { path, requestDeserialize } = definition.fetch;
-  return [...methods, { streams: true, path, requestDeserialize, handle: fetch }];
-}
+/** Messages that are worth reading or writing by hand. */
+const decoders: Readonly<Record<string, UnaryMethod['decode']>> = { findMissing: readFindMissing };
+const encoders: Readonly<Record<string, UnaryMethod['encode']>> = {
+  exists: encodeExists as UnaryMethod['encode'],
+};
 
 /** Resolves when `done` does, or after `timeoutMs`. */
 async function settled(done: Promise<unknown>, timeoutMs: number): Promise<void> {

@@ -4,19 +4,13 @@
  * What is not one of our errors is a defect: INTERNAL, with a message of its
  * own that reveals nothing internal.
  */
-import { Metadata, status } from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
 import { AccessError, type AccessReason } from '../auth/principal.js';
 import type { Any } from '../gen/google/protobuf/any.js';
 import { BadRequest, ErrorInfo, RetryInfo } from '../gen/google/rpc/error_details.js';
 import { Status } from '../gen/google/rpc/status.js';
+import type { GrpcStatus } from '../grpc/transport.js';
 import { DigestFailedError, InvalidInputError, LayerError, type Reason } from '../layer/errors.js';
-
-/** A status as grpc-js sends it. */
-export interface RpcStatus {
-  readonly code: status;
-  readonly details: string;
-  readonly metadata: Metadata;
-}
 
 /** `ErrorInfo.domain` of every error of ours. */
 export const errorDomain = 'layercache';
@@ -48,19 +42,19 @@ const codes: Readonly<Record<Reason | AccessReason, status>> = {
 };
 
 /** The status that a client gets for what was thrown. */
-export function statusOf(error: unknown): RpcStatus {
+export function statusOf(error: unknown): GrpcStatus {
   if (error instanceof DigestFailedError) return decidedStatus(error.cause, { digest: error.digest });
   if (error instanceof LayerError || error instanceof AccessError) return decidedStatus(error, {});
   return richStatus(status.INTERNAL, 'internal error', [errorInfo('INTERNAL', {})]);
 }
 
 /** The status of a call refused before any work; created once, since it is sent under overload. */
-export const overloaded: RpcStatus = richStatus(status.RESOURCE_EXHAUSTED, 'too much at once, try again', [
+export const overloaded: GrpcStatus = richStatus(status.RESOURCE_EXHAUSTED, 'too much at once, try again', [
   errorInfo('OVERLOADED', {}),
   retryInfo(),
 ]);
 
-function decidedStatus(error: LayerError | AccessError, metadata: Record<string, string>): RpcStatus {
+function decidedStatus(error: LayerError | AccessError, metadata: Record<string, string>): GrpcStatus {
   const code = codes[error.reason];
   const details = [errorInfo(error.reason, metadata)];
   if (error instanceof InvalidInputError) details.push(badRequest(error));
@@ -68,10 +62,8 @@ function decidedStatus(error: LayerError | AccessError, metadata: Record<string,
   return richStatus(code, error.message, details);
 }
 
-function richStatus(code: status, message: string, details: Any[]): RpcStatus {
-  const metadata = new Metadata();
-  metadata.set('grpc-status-details-bin', Buffer.from(Status.encode({ code, message, details }).finish()));
-  return { code, details: message, metadata };
+function richStatus(code: status, message: string, details: Any[]): GrpcStatus {
+  return { code, message, details: Buffer.from(Status.encode({ code, message, details }).finish()) };
 }
 
 function errorInfo(

@@ -1,5 +1,6 @@
-import { type handleUnaryCall, status } from '@grpc/grpc-js';
+import { status } from '@grpc/grpc-js';
 import type { Authenticator } from '../auth/authenticator.js';
+import type { UnaryCall } from '../grpc/transport.js';
 import type { Admission } from './admission.js';
 import { recordOf } from './call-record.js';
 import type { CallsInFlight } from './calls-in-flight.js';
@@ -27,26 +28,28 @@ export function unaryCall<Request, Response>(
   { calls, admission, authenticator }: UnaryCallParts,
   work: UnaryWork<Request, Response>,
   weigh: Weighing<Request> = lightest,
-): handleUnaryCall<Request, Response> {
-  return async (grpcCall, callback) => {
-    const weight = weigh(grpcCall.request);
+): (transport: UnaryCall) => Promise<void> {
+  return async (transport) => {
+    const request = transport.request as Request;
+    const weight = weigh(request);
     if (!admission.enterCall(weight)) {
-      callback(overloaded);
+      transport.fail(overloaded);
       return;
     }
-    const call = calls.begin(method, grpcCall);
+    const call = calls.begin(method, transport);
     try {
       // No await where there is nothing to wait for: it costs a turn.
-      const identifying = call.identified(authenticator.identify(grpcCall));
+      const identifying = call.identified(authenticator.identify(transport));
       if (identifying !== undefined) await identifying;
-      const response = await call.observed.run(() => work(grpcCall.request, call));
-      callback(null, response);
+      const response = await call.observed.run(() => work(request, call));
+      // Before the transport, which says at once that the call is over.
       call.answer(call.abortReason?.code ?? status[status.OK], call.abortReason);
+      transport.answer(response);
     } catch (error) {
       const sent = statusOf(error);
-      // No effect if the transport has already informed the client.
-      callback(sent);
       call.answer(...recordOf(error, sent, call));
+      // No effect if the client has been told already.
+      transport.fail(sent);
     } finally {
       admission.leaveCall(weight);
     }

@@ -198,9 +198,7 @@ describe('a token that is known', () => {
   }
   const call = (token: string) => ({
     metadata: { get: (key: string) => (key === 'authorization' ? [`Bearer ${token}`] : []) },
-    getDeadline: () => Number.POSITIVE_INFINITY,
-    getAuthContext: () => ({}),
-    once: () => {},
+    peer: { certificate: undefined },
   });
 
   it('costs no wait and is verified once, also when many come at once', async () => {

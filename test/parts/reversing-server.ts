@@ -10,12 +10,15 @@ import {
   type IncomingHttpHeaders,
 } from 'node:http2';
 import { type AddressInfo, createServer, type Server as Listener } from 'node:net';
-import { Metadata, Server, ServerCredentials, type sendUnaryData, status } from '@grpc/grpc-js';
-import type { UnaryCall, UnaryMethod } from '../../src/grpc/direct-method.js';
-import { directStreams } from '../../src/grpc/direct-streams.js';
-import { interceptStreams, type StreamInterceptor } from '../../src/grpc/http2-server.js';
+import { status } from '@grpc/grpc-js';
+import { DirectTransport } from '../../src/grpc/direct-transport.js';
+import { frameOf } from '../../src/grpc/frame.js';
+import { GrpcJsTransport } from '../../src/grpc/grpc-js-transport.js';
+import { Health } from '../../src/grpc/health.js';
 import { StallWatch } from '../../src/grpc/stall-watch.js';
+import type { Transport, UnaryMethod } from '../../src/grpc/transport.js';
 import { Admission } from '../../src/rpc/admission.js';
+import type { TransportName } from '../../src/rpc/server.js';
 
 export const reversePath = '/test.Texts/Reverse';
 export const maxMessageLength = 100_000;
@@ -24,68 +27,57 @@ export const maxMessageLength = 100_000;
 const method: UnaryMethod = {
   streams: false,
   path: reversePath,
-  requestDeserialize: (message) => {
+  decode: (message) => {
     if (message[0] === 0xff) throw new Error('no text');
     return { text: message.toString() };
   },
-  responseSerialize: (response) => Buffer.from(String(response)),
-  handle: ({ request }: UnaryCall, callback: sendUnaryData<unknown>) => {
-    const { text } = request as { text: string };
+  encode: (response) => frameOf(Buffer.from(String(response))),
+  handle: (call) => {
+    const { text } = call.request as { text: string };
     if (text === 'never') return;
-    if (text !== 'fail') return callback(null, [...text].reverse().join(''));
-    const metadata = new Metadata();
-    metadata.set('details-bin', Buffer.from([0, 1, 2, 0xff]));
-    metadata.set('hint', 'a text');
-    callback({ code: status.NOT_FOUND, details: 'not there, 100 % sure – really', metadata });
+    if (text !== 'fail') call.answer([...text].reverse().join(''));
+    else {
+      const details = Buffer.from([0, 1, 2, 0xff]);
+      call.fail({ code: status.NOT_FOUND, message: 'not there, 100 % sure – really', details });
+    }
   },
 };
 
-/** Takes the calls of that RPC below grpc-js. */
-export const takesReversals = directStreams([method], {
-  admission: new Admission({ maxStreams: 1, maxInflight: 1, maxRequestBytes: 1 << 20 }, () => {}),
-  stallWatch: new StallWatch(60_000),
-  maxMessageLength,
-});
-
 export class ReversingServer {
   readonly url: string;
-  readonly #server: Server;
+  readonly #transports: readonly Transport[];
   readonly #listener: Listener;
 
-  private constructor(server: Server, listener: Listener) {
-    this.#server = server;
+  private constructor(transports: readonly Transport[], listener: Listener) {
+    this.#transports = transports;
     this.#listener = listener;
     this.url = `http://127.0.0.1:${(listener.address() as AddressInfo).port}`;
   }
 
-  /** Its streams are offered to `take`; grpc-js answers those that are not taken. */
-  static async start(take: StreamInterceptor | undefined): Promise<ReversingServer> {
-    const server = new Server({ 'grpc.max_receive_message_length': maxMessageLength });
-    const { path, requestDeserialize, responseSerialize, handle } = method;
-    server.addService(
-      {
-        reverse: {
-          path,
-          requestStream: false,
-          responseStream: false,
-          requestSerialize: (value: string) => Buffer.from(value),
-          requestDeserialize,
-          responseSerialize,
-          responseDeserialize: (bytes: Buffer) => bytes.toString(),
-        },
-      },
-      { reverse: handle },
-    );
-    const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
-    if (take !== undefined && !interceptStreams(server, take))
-      throw new Error('the HTTP/2 server is not found');
-    const listener = createServer((socket) => injector.injectConnection(socket)).listen(0, '127.0.0.1');
+  static async start(name: TransportName): Promise<ReversingServer> {
+    const settings = {
+      ...{ maxMessageBytes: maxMessageLength, maxConnectionStreams: 250, connectionAgeMs: 2 ** 31 - 1 },
+      ...{ keepaliveTimeMs: 60_000, keepaliveTimeoutMs: 20_000 },
+    };
+    const methods = [method];
+    const library = new GrpcJsTransport({
+      methods: name === 'grpc-js' ? methods : [],
+      settings,
+      health: new Health('test.Texts'),
+      described: [],
+    });
+    const limits = { maxStreams: 1, maxInflight: 1, maxRequestBytes: 1 << 20 };
+    const gate = new Admission(limits, () => {});
+    const stallWatch = new StallWatch(60_000);
+    const direct = new DirectTransport({ methods, gate, stallWatch, settings, library });
+    const transport = name === 'direct' ? direct : library;
+    const listener = createServer((socket) => transport.accept(socket)).listen(0, '127.0.0.1');
     await once(listener, 'listening');
-    return new ReversingServer(server, listener);
+    return new ReversingServer([direct, library], listener);
   }
 
   stop(): void {
-    this.#server.forceShutdown();
+    for (const transport of this.#transports) transport.close();
     this.#listener.close();
   }
 }

@@ -78,7 +78,7 @@ describe('the weight of a call', () => {
     expect(findMissingWeight(digests)).toBe(weight);
   });
 
-  it('beyond the limit is taken up alone', () => {
+  it('beyond the limit is admitted alone', () => {
     const refusals: RefusalReason[] = [];
     const limits = { maxStreams: 1, maxInflight: 10, maxRequestBytes: 1 };
     const admission = new Admission(limits, (reason) => refusals.push(reason));
@@ -88,7 +88,7 @@ describe('the weight of a call', () => {
     expect(admission.enterCall(1)).toBe(true);
     expect(admission.enterCall(63)).toBe(false);
     expect(admission.enterCall(9)).toBe(true);
-    expect(admission.refusesCall()).toBe(true);
+    expect(admission.refuses(false)).toBe(true);
     expect(refusals).toEqual(['inflight', 'inflight', 'inflight']);
   });
 });
@@ -286,7 +286,7 @@ describe('connections', () => {
     expect(server.observed.calls).toHaveLength(4);
   });
 
-  it('of a client that was told and does not keep to it are closed', async () => {
+  it('RFC 9113, 5.1.2: of a client that was told and does not keep to it are refused, and may be sent again', async () => {
     const server = await startServer({ maxConnectionStreams: 3 });
     held(server);
     const connection = await raw(server.address);
@@ -295,8 +295,10 @@ describe('connections', () => {
     await connection.until(() => settings() !== undefined);
     expect(settings()?.toString('hex')).toContain('000300000003');
     await connection.write(Buffer.concat([frame(types.settings, 1, 0, Buffer.alloc(0)), fourCalls]));
-    await connection.closed;
-    expect(connection.goaway).toBeGreaterThan(0);
+    await connection.until((frames) => frames.some(({ type }) => type === types.reset));
+    const resets = connection.frames.filter(({ type }) => type === types.reset);
+    expect(resets.map(({ stream, payload }) => [stream, payload.readUInt32BE(0)])).toEqual([[7, 7]]);
+    expect(server.observed.calls).toHaveLength(3);
   });
 
   it('of a client with a library keep back what is beyond, and nothing fails', async () => {

@@ -1,6 +1,6 @@
 /**
- * gRPC frames on the wire, whole, damaged, cut anywhere: the server that reads them itself
- * answers what grpc-js answers, to the byte.
+ * gRPC frames on the wire, whole, damaged, cut anywhere: the direct transport answers what
+ * grpc-js answers, to the byte.
  */
 import { strict as assert } from 'node:assert';
 import type { ClientHttp2Session } from 'node:http2';
@@ -12,7 +12,6 @@ import {
   connectTo,
   frame,
   ReversingServer,
-  takesReversals,
   wireAnswer,
 } from '../../test/parts/reversing-server.js';
 import { nearlyBytes } from './inputs.ts';
@@ -71,8 +70,8 @@ export const frameDuel: Target = {
   name: 'gRPC frames on the wire, two servers',
   weight: 0.2,
   check: async (runs, seed, tried) => {
-    const ours = new Side(await ReversingServer.start(takesReversals));
-    const theirs = new Side(await ReversingServer.start(undefined));
+    const ours = new Side(await ReversingServer.start('direct'));
+    const theirs = new Side(await ReversingServer.start('grpc-js'));
     try {
       const duel = target('', 0, calls, async ({ headers: sent, body, cut }) => {
         const at = cut % (body.length + 1);

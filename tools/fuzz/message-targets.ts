@@ -8,8 +8,9 @@ import {
   FindMissingRequest,
   LayerCacheServiceService,
 } from '../../src/gen/layercache/v1/layer_cache.js';
-import { frameChunk, frameHeader, framePrefix, headroom } from '../../src/grpc/chunk-frame.js';
+import { framePrefix } from '../../src/grpc/frame.js';
 import { InvalidInputError } from '../../src/layer/errors.js';
+import { frameChunk, frameHeader, headroom } from '../../src/rpc/chunk-frame.js';
 import { encodeExists } from '../../src/rpc/exists-answer.js';
 import { type FindMissingRead, readFindMissing } from '../../src/rpc/find-missing-request.js';
 import {

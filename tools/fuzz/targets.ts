@@ -53,9 +53,9 @@ function assertGrammar(parse: (text: string) => string, isValid: boolean, text: 
   } catch (error) {
     assert.ok(error instanceof InvalidInputError, String(error));
     assert.equal(isValid, false, 'a valid text was refused');
-    const { code, details } = statusOf(error);
+    const { code, message } = statusOf(error);
     assert.equal(code, invalidArgument);
-    if (text.length > 12) assert.ok(!details.includes(text), 'what was refused is repeated');
+    if (text.length > 12) assert.ok(!message.includes(text), 'what was refused is repeated');
     return;
   }
   assert.equal(isValid, true, 'an invalid text was taken');

@@ -1,24 +1,33 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import type { IncomingHttpHeaders } from 'node:http2';
+import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import { Metadata } from '@grpc/grpc-js';
-import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { HeaderValues } from '../../src/grpc/header-values.js';
-import { interceptStreams, limitResets, type StreamInterceptor } from '../../src/grpc/http2-server.js';
+import { FetchRequest } from '../../src/gen/layercache/v1/layer_cache.js';
+import { DataLossError } from '../../src/layer/errors.js';
+import type { TransportName } from '../../src/rpc/server.js';
 import {
   type Asked,
   connectTo,
   frame,
   maxMessageLength,
   ReversingServer,
-  takesReversals,
   wireAnswer,
 } from '../parts/reversing-server.js';
+import { ScriptedLayer } from '../rpc/scripted-layers.js';
+import { fetchAll, fetchRequest, startServer } from '../rpc/started-server.js';
+import { rawCall } from './http2-client.js';
+import { expectOwnBytesAfterReset } from './reset-while-sending.js';
+
+const kib = 1 << 10;
+const fetchPath = '/layercache.v1.LayerCacheService/Fetch';
 
 type Call = Omit<Asked, 'gapMs'>;
 
 /** The URL of a server, gone when the test ends. */
-async function start(take: StreamInterceptor | undefined): Promise<string> {
-  const server = await ReversingServer.start(take);
+async function start(transport: TransportName): Promise<string> {
+  const server = await ReversingServer.start(transport);
   onTestFinished(() => server.stop());
   return server.url;
 }
@@ -74,59 +83,61 @@ const cases: Record<string, Call> = {
 
 describe('on the wire a call is what grpc-js makes of it:', () => {
   it.each(Object.entries(cases))('%s', async (_what, asked) => {
-    const [own, theirs] = await Promise.all([start(takesReversals), start(undefined)]);
+    const [own, theirs] = await Promise.all([start('direct'), start('grpc-js')]);
     expect(await answer(own, asked)).toEqual(await answer(theirs, asked));
   });
 });
 
-it('takes what is plain, and hands the rest back', async () => {
-  const taken: boolean[] = [];
-  const url = await start((stream, headers, handBack) => {
-    const took = takesReversals(stream, headers, (...given) => {
-      taken.push(false);
-      handBack(...given);
-    });
-    taken.push(took);
-    return took;
-  });
-  await answer(url, { writes: [hello] });
-  await answer(url, { writes: [Buffer.concat([hello, hello])] });
-  await answer(url, { headers: { 'grpc-encoding': 'gzip' }, writes: [hello] });
-  expect(taken).toEqual([true, true, false, false]);
-});
-
 it('a deadline beyond what a timer can wait for does not end the call', async () => {
-  const url = await start(takesReversals);
+  const url = await start('direct');
   const asked = { headers: { 'grpc-timeout': '99999999H' }, writes: [hello] };
   expect(await answer(url, asked)).toMatchObject({ data: frame('olleh').toString('latin1') });
 });
 
-it.each([
-  [{}],
-  [{ http2Servers: [] }],
-  [{ http2Servers: new Map() }],
-  [{ http2Servers: new Map([[{}, {}]]) }],
-])('where the HTTP/2 server is not found, nothing is taken: %j', (grpcServer) => {
-  expect(interceptStreams(grpcServer, () => true)).toBe(false);
+/** A Fetch of the layer over that transport, as it is on the wire. */
+async function fetched(transport: TransportName, layer: () => ScriptedLayer): Promise<unknown> {
+  const { address, layers } = await startServer({ transport, chunkSize: 256 * kib });
+  layers.fetch = async () => layer();
+  const call = rawCall(address, fetchPath, FetchRequest.encode(fetchRequest()).finish());
+  const responded = once(call.stream, 'response');
+  const data: Buffer[] = [];
+  for await (const piece of call.stream) data.push(piece);
+  const [{ date: _, ...headers }] = (await responded) as [IncomingHttpHeaders];
+  const { date: __, ...trailers } = await call.trailers;
+  return { headers: { ...headers }, data: sha256(Buffer.concat(data)), trailers: { ...trailers } };
+}
+
+const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
+
+describe('a Fetch is the same on the wire over both', () => {
+  it.each([0, 1, 4 * kib, 64 * kib, 64 * kib + 1, 9 << 20])('of a layer of %i bytes', async (length) => {
+    const bytes = randomBytes(length);
+    const direct = await fetched('direct', () => new ScriptedLayer(bytes));
+    expect(direct).toMatchObject({ trailers: { 'grpc-status': '0' } });
+    expect(direct).toEqual(await fetched('grpc-js', () => new ScriptedLayer(bytes)));
+  });
+
+  it.each([0, 1, 2])('of a layer that turns out corrupt at read %i', async (bad) => {
+    const bytes = randomBytes(300 * kib);
+    const corrupt = () => {
+      const layer = new ScriptedLayer(bytes);
+      layer.beforeRead = (read) =>
+        read < bad ? Promise.resolve() : Promise.reject(new DataLossError('BLOB_CORRUPT', 'corrupt'));
+      return layer;
+    };
+    const direct = await fetched('direct', corrupt);
+    expect(direct).toMatchObject({ trailers: { 'grpc-status': '15' } });
+    expect(direct).toEqual(await fetched('grpc-js', corrupt));
+  });
 });
 
-it.each([[{}], [{ commonServerOptions: undefined }], [{ commonServerOptions: 1 }]])(
-  'where the options are not found, nothing is limited: %j',
-  (grpcServer) => {
-    expect(limitResets(grpcServer, { streamResetBurst: 1, streamResetRate: 1 })).toBe(false);
+it.each<TransportName>(['direct', 'grpc-js'])(
+  "over %s a stream that is reset while the connection still sends brings its client no byte of another's layer",
+  async (transport) => {
+    const { port, layers, connect: client } = await startServer({ transport, chunkSize: 2 << 20 });
+    const socket = connect(port, '127.0.0.1');
+    onTestFinished(() => void socket.destroy());
+    await expectOwnBytesAfterReset(socket, layers, () => fetchAll(client()));
   },
+  20_000,
 );
-
-it('the values of a header are those that grpc-js gives', () => {
-  const name = fc.constantFrom('traceparent', 'tracestate', 'baggage', 'x-b3-traceid', 'other');
-  const value = fc.stringMatching(/^[!-~]([ -~]{0,20}[!-~])?$/);
-  fc.assert(
-    fc.property(
-      fc.dictionary(name, fc.oneof(value, fc.array(value, { minLength: 1 }))),
-      name,
-      (headers, key) => {
-        expect(new HeaderValues(headers).get(key)).toEqual(Metadata.fromHttp2Headers(headers).get(key));
-      },
-    ),
-  );
-});

@@ -5,7 +5,7 @@ import {
   LayerCacheServiceService,
   Source,
 } from '../../src/gen/layercache/v1/layer_cache.js';
-import { frameChunk, frameHeader, type Header, headroom } from '../../src/grpc/chunk-frame.js';
+import { frameChunk, frameHeader, type Header, headroom } from '../../src/rpc/chunk-frame.js';
 import { maxChunkSize } from '../../src/rpc/request.js';
 
 /** The frame that grpc-js makes of what the generated code writes. */

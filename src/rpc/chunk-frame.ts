@@ -6,11 +6,10 @@
  * generated code and grpc-js would write.
  */
 
+import { framePrefix } from '../grpc/frame.js';
+
 /** Bytes that a buffer needs before a chunk, for its frame and the header's. */
 export const headroom = 256;
-
-/** gRPC's own: a flag (0, not compressed) and the message's length, big-endian. */
-export const framePrefix = 5;
 
 /** What the first message of a Fetch says about the layer. */
 export interface Header {

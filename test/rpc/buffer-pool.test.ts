@@ -1,6 +1,6 @@
 import { expect, it, vi } from 'vitest';
-import { BufferPool } from '../../src/grpc/buffer-pool.js';
-import { headroom } from '../../src/grpc/chunk-frame.js';
+import { BufferPool } from '../../src/rpc/buffer-pool.js';
+import { headroom } from '../../src/rpc/chunk-frame.js';
 
 const kib = 1 << 10;
 

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect, it } from 'vitest';
-import { WriteTurns } from '../../src/grpc/write-turns.js';
+import { WriteTurns } from '../../src/rpc/write-turns.js';
 
 it('gives way at once while the turn has bytes left, also to one write that is larger than all of them', () => {
   const turns = new WriteTurns(100);

@@ -1,6 +1,6 @@
 import { runInNewContext } from 'node:vm';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { IdleGarbageCollection } from '../../src/grpc/idle-garbage-collection.js';
+import { IdleGarbageCollection } from '../../src/rpc/idle-garbage-collection.js';
 
 const look = 500;
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { BufferBudget } from '../../src/grpc/buffer-budget.js';
+import { BufferBudget } from '../../src/rpc/buffer-budget.js';
 
 const kib = 1 << 10;
 const mib = 1 << 20;

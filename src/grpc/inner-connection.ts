@@ -1,0 +1,131 @@
+/**
+ * The way of requests that grpc-js answers: one HTTP/2 connection to it inside
+ * the process, opened when it is first needed, and a stream of it for each.
+ */
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  constants,
+  type IncomingHttpHeaders,
+} from 'node:http2';
+import { duplexPair } from 'node:stream';
+import { status } from '@grpc/grpc-js';
+import { errorCodes } from '../http2/error-codes.js';
+import type { RequestHead } from '../http2/request-head.js';
+import type { Http2Stream } from '../http2/stream.js';
+import { failedAnswer } from './direct-call.js';
+import type { GrpcJsTransport } from './grpc-js-transport.js';
+
+export class InnerConnection {
+  readonly #library: GrpcJsTransport;
+  #session: ClientHttp2Session | undefined;
+
+  constructor(library: GrpcJsTransport) {
+    this.#library = library;
+  }
+
+  /** Has the request answered by grpc-js: bytes, trailers, resets and flow control are passed on both ways. */
+  forward(stream: Http2Stream, head: RequestHead): void {
+    let inner: ClientHttp2Stream;
+    try {
+      inner = this.#open().request(headersOf(head.fields), { endStream: false });
+    } catch (error) {
+      // Such a request cannot be sent again: Node refuses a field that the client's side let pass.
+      stream.respond(failedAnswer({ code: status.INTERNAL, message: String(error) }), true);
+      return;
+    }
+    new ForwardedStream(stream, inner);
+  }
+
+  close(): void {
+    this.#session?.destroy();
+    this.#session = undefined;
+  }
+
+  #open(): ClientHttp2Session {
+    if (this.#session !== undefined && !this.#session.closed && !this.#session.destroyed)
+      return this.#session;
+    const [ours, theirs] = duplexPair();
+    this.#library.accept(theirs);
+    const session = connect('http://localhost', { createConnection: () => ours });
+    // Its streams are told, and the next request opens another.
+    session.on('error', () => {});
+    session.on('goaway', () => session.close());
+    session.unref();
+    this.#session = session;
+    return session;
+  }
+}
+
+/** One request on its way to grpc-js and back. */
+class ForwardedStream {
+  readonly #outer: Http2Stream;
+  readonly #inner: ClientHttp2Stream;
+  #trailers: string[] | undefined;
+
+  constructor(outer: Http2Stream, inner: ClientHttp2Stream) {
+    this.#outer = outer;
+    this.#inner = inner;
+    outer.listener = {
+      data: (bytes, isEnd) => this.#send(bytes, isEnd),
+      closed: (code) => {
+        if (!inner.closed) inner.close(code);
+      },
+    };
+    inner.on('response', this.#onResponse);
+    inner.on('data', this.#onData);
+    inner.on('trailers', (trailers) => {
+      this.#trailers = fieldsOf(trailers);
+    });
+    inner.on('end', () => this.#end());
+    // 'close' follows.
+    inner.on('error', () => {});
+    inner.on('close', this.#onClose);
+  }
+
+  /** The client sends no more than grpc-js takes. */
+  #send(bytes: Buffer, isEnd: boolean): void {
+    const { length } = bytes;
+    if (length > 0) this.#inner.write(Buffer.from(bytes), () => this.#outer.consume(length));
+    if (isEnd) this.#inner.end();
+  }
+
+  readonly #onResponse = (headers: IncomingHttpHeaders, flags: number): void => {
+    this.#outer.respond(fieldsOf(headers), (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
+  };
+
+  readonly #onData = (bytes: Buffer): void => {
+    this.#inner.pause();
+    this.#outer.write(bytes, () => this.#inner.resume());
+  };
+
+  #end(): void {
+    this.#outer.end(this.#trailers ?? []);
+  }
+
+  readonly #onClose = (): void => {
+    const { rstCode } = this.#inner;
+    if (!this.#outer.isClosed && rstCode !== errorCodes.noError)
+      this.#outer.reset(rstCode ?? errorCodes.internalError);
+  };
+}
+
+/** Node's object of headers from names and values in turn. */
+function headersOf(fields: readonly string[]): Record<string, string | string[]> {
+  const headers: Record<string, string | string[]> = {};
+  for (let at = 0; at < fields.length; at += 2) {
+    const name = fields[at] as string;
+    const value = fields[at + 1] as string;
+    const before = headers[name];
+    headers[name] = before === undefined ? value : [before, value].flat();
+  }
+  return headers;
+}
+
+/** Names and values in turn from Node's object. */
+function fieldsOf(headers: IncomingHttpHeaders): string[] {
+  return Object.entries(headers).flatMap(([name, value]) =>
+    [value ?? []].flat().flatMap((each) => [name, String(each)]),
+  );
+}

@@ -1,0 +1,59 @@
+/** The layout of frames (RFC 9113, 4.1 and 6). */
+
+/** Bytes before a frame's payload. */
+export const frameHeaderBytes = 9;
+
+/** The largest payload that we accept, and that a peer accepts until it says otherwise (RFC 9113, 4.2). */
+export const defaultMaxFrameBytes = 16_384;
+
+/** What a client's connection begins with, before its SETTINGS (RFC 9113, 3.4). */
+export const clientPreface = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
+
+export const frameTypes = {
+  data: 0x0,
+  headers: 0x1,
+  priority: 0x2,
+  rstStream: 0x3,
+  settings: 0x4,
+  pushPromise: 0x5,
+  ping: 0x6,
+  goaway: 0x7,
+  windowUpdate: 0x8,
+  continuation: 0x9,
+} as const;
+
+export const flags = {
+  /** DATA, HEADERS. */
+  endStream: 0x1,
+  /** SETTINGS, PING. */
+  ack: 0x1,
+  /** HEADERS, CONTINUATION. */
+  endHeaders: 0x4,
+  /** DATA, HEADERS. */
+  padded: 0x8,
+  /** HEADERS. */
+  priority: 0x20,
+} as const;
+
+/** Writes a frame's header at `at`; returns where its payload begins. */
+export function writeFrameHeader(
+  to: Buffer,
+  at: number,
+  { length, type, flags, streamId }: { length: number; type: number; flags: number; streamId: number },
+): number {
+  to[at] = length >>> 16;
+  to[at + 1] = length >>> 8;
+  to[at + 2] = length;
+  to[at + 3] = type;
+  to[at + 4] = flags;
+  to[at + 5] = streamId >>> 24;
+  to[at + 6] = streamId >>> 16;
+  to[at + 7] = streamId >>> 8;
+  to[at + 8] = streamId;
+  return at + frameHeaderBytes;
+}
+
+/** The 31 bits at `at`; the reserved bit before them is ignored (RFC 9113, 4.1 and 6.9). */
+export function readUInt31(from: Buffer, at: number): number {
+  return from.readUInt32BE(at) & 0x7fff_ffff;
+}
