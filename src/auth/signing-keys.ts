@@ -1,9 +1,8 @@
-import type { KeyObject, X509Certificate } from 'node:crypto';
+import { type KeyObject, X509Certificate } from 'node:crypto';
 import type { JWK } from 'jose';
 import { signerOf } from './certificate-chain.js';
 import { type KeysById, keysOfCertificates, keysOfSet } from './key-set.js';
 import type { KeySetUrl } from './key-set-url.js';
-import { certificatesOf } from './pem-certificates.js';
 
 /** The files that keys are read from; `undefined` for a file that no option names. */
 export interface KeyFiles {
@@ -52,4 +51,13 @@ export class SigningKeys {
     if (key === undefined) throw new Error('the key is not known');
     return key;
   }
+}
+
+const block = /-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]+-----END CERTIFICATE-----/g;
+
+/** The certificates of a PEM bundle, at least one. Throws an `Error` with a message for the operator. */
+function certificatesOf(pem: Buffer): X509Certificate[] {
+  const certificates = [...pem.toString('latin1').matchAll(block)].map(([text]) => new X509Certificate(text));
+  if (certificates.length === 0) throw new Error('there is no certificate in PEM form');
+  return certificates;
 }

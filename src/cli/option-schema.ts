@@ -99,6 +99,13 @@ export const options = {
     help: 'where gRPC is served; port 0 takes a free one. unix:/path is a Unix domain socket with mode 0660, which is removed when the server ends',
     schema: listenAddress(),
   }),
+  transport: option({
+    group: 'Where it listens',
+    placeholder: 'direct|grpc-js',
+    default: 'direct',
+    help: 'what carries the calls: direct, an HTTP/2 of its own, or grpc-js, the library, several times slower and without some limits',
+    schema: oneOf('direct', 'grpc-js'),
+  }),
   admin: option({
     group: 'Where it listens',
     placeholder: 'host:port',

@@ -1,6 +1,6 @@
+import { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createSecureContext, createServer, type Server, type TLSSocket } from 'node:tls';
-import { certificatesOf } from '../auth/pem-certificates.js';
 
 /** The server's certificate and key, and the authorities of its clients; PEM. */
 export interface TlsKeyPair {
@@ -115,12 +115,12 @@ function checked(identity: TlsKeyPair) {
   };
   try {
     // OpenSSL accepts a file without any certificate, and then trusts nobody.
-    if (clientCa !== undefined) certificatesOf(clientCa);
+    if (clientCa !== undefined) new X509Certificate(clientCa);
   } catch (error) {
     throw new TlsKeyPairError('clientCa', error);
   }
   try {
-    certificatesOf(cert);
+    new X509Certificate(cert);
     // Checked first: setSecureContext with a bad pair leaves the server without its good one.
     createSecureContext(context);
   } catch (error) {
@@ -147,6 +147,8 @@ function reasonOf(cause: unknown): string {
   switch ('code' in cause ? cause.code : undefined) {
     case undefined:
       return cause.message;
+    case 'ERR_OSSL_PEM_NO_START_LINE':
+      return 'there is no certificate in PEM form';
     case 'ERR_OSSL_X509_KEY_VALUES_MISMATCH':
       return "the key is not the certificate's";
     case 'ERR_OSSL_CRYPTO_INTERRUPTED_OR_CANCELLED':

@@ -137,6 +137,7 @@ async function compose(config: Config, context: ProcessContext, shutdown: Shutdo
     observer: telemetry.callObserver,
     settings: {
       ...defaultRpcServerSettings,
+      transport: config.transport,
       stallTimeoutMs: config['stall-timeout'],
       chunkSize: config['chunk-size'],
       reflection: config.reflection === 'on',

@@ -27,6 +27,7 @@ describe('defaults', () => {
       cache: 'memory:',
       storage: 'file:///var/lib/registry',
       listen: { host: '127.0.0.1', port: 50051 },
+      transport: 'direct',
       admin: { host: '127.0.0.1', port: 9464 },
       workers: 1,
       'tls-cert': undefined,

@@ -49,7 +49,14 @@ const forbidden: readonly [room: string, specifier: string][] = [
   ['http2', '@grpc/grpc-js'],
   ['grpc', '../storage/storage-driver.js'],
   ['grpc', '../telemetry/ledger.js'],
+  ['grpc', '../rpc/status.js'],
+  ['grpc', '../auth/principal.js'],
+  ['grpc', '../layer/errors.js'],
+  ['grpc', '../reference/digest.js'],
   ['auth', '../layer/errors.js'],
+  ['auth', '../rpc/call-aborts.js'],
+  ['auth', '../grpc/transport.js'],
+  ['auth', '@grpc/grpc-js'],
   ['rpc', '../main.js'],
 ];
 
