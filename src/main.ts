@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { parseCommandLine } from './cli/command-line.js';
 import { type Config, ConfigError } from './cli/options.js';
 
-/** Carries out the command line. The exit code is 0, 1 for what failed, 2 for what was asked wrongly. */
+/** Carries out the command line. The exit code is 0, 1 for what failed (or a command's "no"), 2 for what was asked wrongly, 3 for a command that failed. */
 export async function main(args: readonly string[]): Promise<void> {
   const version = readVersion();
   const invocation = parseCommandLine(args, process.env, version);
@@ -15,6 +15,11 @@ export async function main(args: readonly string[]): Promise<void> {
       const { ready, text } = await askHealth(invocation.admin);
       (ready ? process.stdout : process.stderr).write(`${text}\n`);
       process.exitCode = ready ? 0 : 1;
+      return;
+    }
+    case 'run': {
+      const { runCommand } = await import('./cli/run-command.js');
+      process.exitCode = await runCommand(invocation);
       return;
     }
     case 'none':

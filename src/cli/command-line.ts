@@ -1,8 +1,10 @@
 /**
- * The command line: `serve` (also when no command is named) and `health`.
- * Parsing starts nothing; it says what is to be done.
+ * The command line: `serve` (also when no command is named), `health`, and the
+ * commands of `commands/`. Parsing starts nothing; it says what is to be done.
  */
-import { Command, CommanderError, Option } from 'commander';
+import { Argument, Command as CommanderCommand, CommanderError, Option } from 'commander';
+import type { ArgumentSpec, Command, ExitCode, OptionSpec } from './command.js';
+import { commands, health, serve } from './command-list.js';
 import { options } from './option-schema.js';
 import type { Address } from './option-values.js';
 import {
@@ -13,12 +15,15 @@ import {
   optionNames,
   resolveConfig,
   resolveOption,
+  resolveValue,
 } from './options.js';
 
 /** What the command line asks for. */
 export type Invocation =
   | { readonly command: 'serve'; readonly config: Config }
   | { readonly command: 'health'; readonly admin: Address }
+  /** One of `commands/`, called `name`; `run` does what was asked until `signal` aborts. */
+  | { readonly command: 'run'; readonly name: string; run(signal: AbortSignal): Promise<ExitCode> }
   /** Nothing to run: `text` was asked for (code 0) or says what is wrong (code 2). */
   | { readonly command: 'none'; readonly code: 0 | 2; readonly text: string };
 
@@ -30,63 +35,142 @@ export function parseCommandLine(
 ): Invocation {
   let invocation: Invocation | undefined;
   let text = '';
+  const program = declareProgram(environment, version, (asked) => {
+    invocation = asked;
+  });
   const write = (part: string) => {
     text += part;
   };
-
-  const program = new Command('layercache')
-    .description('The cached layer service of a container registry, over gRPC.')
-    .version(version)
-    .configureOutput({ writeOut: write, writeErr: write })
-    .showSuggestionAfterError(false)
-    .exitOverride();
-
-  const serve = program
-    .command('serve', { isDefault: true })
-    .description('answer until SIGTERM or SIGINT (what happens when no command is named)');
-  for (const name of optionNames) declare(serve, name);
-  serve.action((given: Readonly<Record<string, string>>) => {
-    invocation = { command: 'serve', config: resolveConfig(byOptionName(given), environment) };
-  });
-
-  const health = program
-    .command('health')
-    .description("ask a running server's /readyz: exit 0 when it is ready, else 1");
-  declare(health, 'admin');
-  health.action((given: { readonly admin?: string }) => {
-    const admin = resolveOption('admin', given.admin, environment);
-    if (admin === undefined) throw new ConfigError('--admin is off: there is nobody to ask');
-    invocation = { command: 'health', admin };
-  });
-
-  program.addHelpText('after', () => `\n${serve.helpInformation()}`);
+  for (const each of [program, ...program.commands])
+    each.configureOutput({ writeOut: write, writeErr: write });
 
   try {
     program.parse(args, { from: 'user' });
   } catch (error) {
-    if (error instanceof ConfigError) return { command: 'none', code: 2, text: line(error.message) };
+    const help = helpFor(program, args);
+    if (error instanceof ConfigError) return { command: 'none', code: 2, text: line(error.message, help) };
     if (!(error instanceof CommanderError)) throw error;
     if (error.exitCode === 0) return { command: 'none', code: 0, text };
-    return { command: 'none', code: 2, text: line(withoutValue(error.message)) };
+    return { command: 'none', code: 2, text: line(withoutValue(error.message), help) };
   }
   if (invocation === undefined) throw new Error('a command was parsed and not carried out');
   return invocation;
 }
 
-function declare(command: Command, name: OptionName): void {
-  const { group, placeholder, default: fallback, help } = options[name];
-  const text = `${help} (${fallback && `default: ${fallback}, `}env: ${environmentName(name)})`;
-  command.addOption(new Option(`--${name} <${placeholder}>`, text).helpGroup(`${group}:`));
+/** The whole command line as commander knows it; parsing it calls `ask` with what was asked for. */
+function declareProgram(
+  environment: NodeJS.ProcessEnv,
+  version: string,
+  ask: (invocation: Invocation) => void,
+): CommanderCommand {
+  const program = new CommanderCommand('layercache')
+    .description('The cached layer service of a container registry, over gRPC.')
+    .version(version)
+    .showSuggestionAfterError(false)
+    .exitOverride();
+
+  const serving = program.command(serve.name, { isDefault: true }).description(serve.summary);
+  for (const name of optionNames) declareOption(serving, name, options[name]);
+  serving.action((given: Readonly<Record<string, string>>) => {
+    const named: Partial<Record<OptionName, string>> = {};
+    for (const name of optionNames) {
+      const value = given[camelCased(name)];
+      if (value !== undefined) named[name] = value;
+    }
+    ask({ command: 'serve', config: resolveConfig(named, environment) });
+  });
+
+  const probe = program.command(health.name).description(health.summary);
+  declareOption(probe, 'admin', options.admin);
+  probe.action((given: { readonly admin?: string }) => {
+    const admin = resolveOption('admin', given.admin, environment);
+    if (admin === undefined) throw new ConfigError('--admin is off: there is nobody to ask');
+    ask({ command: 'health', admin });
+  });
+
+  for (const command of commands) declareCommand(program, command, { environment, version, ask });
+  program.addHelpText('after', () => `\n${serving.helpInformation()}`);
+  return program;
+}
+
+/** What a command is parsed with, and whom it is told to. */
+interface Surroundings {
+  readonly environment: NodeJS.ProcessEnv;
+  readonly version: string;
+  readonly ask: (invocation: Invocation) => void;
+}
+
+function declareCommand(
+  program: CommanderCommand,
+  spec: Command,
+  { environment, version, ask }: Surroundings,
+): void {
+  const declared = program.command(spec.name).summary(spec.summary);
+  declared.description(spec.description === undefined ? spec.summary : spec.description);
+  for (const { placeholder, help } of Object.values(spec.arguments))
+    declared.addArgument(new Argument(`<${placeholder}>`, help));
+  if (spec.rest !== undefined)
+    declared.addArgument(new Argument(`[${spec.rest.placeholder}...]`, spec.rest.help));
+  for (const [name, option] of Object.entries(spec.options)) declareOption(declared, name, option);
+
+  declared.action((...given: readonly unknown[]) => {
+    const names = Object.keys(spec.arguments);
+    const texts = given as readonly string[];
+    const values = Object.entries(spec.arguments).map(([name, each], index) => [
+      name,
+      argumentValue(each, texts[index] ?? ''),
+    ]);
+    const rest = spec.rest === undefined ? [] : (given[names.length] as readonly string[]);
+    const asked = {
+      arguments: Object.fromEntries(values),
+      rest: rest.map((text) => argumentValue(spec.rest as ArgumentSpec<unknown>, text)),
+      options: optionValues(spec, declared.opts(), environment),
+    };
+    ask({ command: 'run', name: spec.name, run: (signal) => spec.run({ ...asked, version, signal }) });
+  });
+}
+
+function declareOption(command: CommanderCommand, name: string, spec: OptionSpec<unknown>): void {
+  const { group, placeholder, default: fallback, help, short, repeatable } = spec;
+  const notes = [
+    fallback === '' || placeholder === '' ? [] : [`default: ${fallback}`],
+    spec.environment === false ? [] : [`env: ${environmentName(name)}`],
+  ].flat();
+  const text = notes.length === 0 ? help : `${help} (${notes.join(', ')})`;
+  const value = placeholder === '' ? '' : ` <${placeholder}>`;
+  const option = new Option(`${short === undefined ? '' : `-${short}, `}--${name}${value}`, text);
+  if (repeatable)
+    option.argParser((text: string, before: readonly string[] | undefined) => [...(before ?? []), text]);
+  command.addOption(option.helpGroup(`${group}:`));
+}
+
+function optionValues(
+  spec: Command,
+  given: Readonly<Record<string, unknown>>,
+  environment: NodeJS.ProcessEnv,
+): Record<string, unknown> {
+  const values = Object.entries(spec.options).map(([name, option]) => {
+    const value = given[camelCased(name)];
+    if (!option.repeatable) {
+      // A flag that is given is `true` to commander.
+      const text = value === undefined ? undefined : String(value);
+      return [name, resolveValue(name, option, text, environment)];
+    }
+    const texts = (value ?? []) as readonly string[];
+    return [name, texts.map((text) => resolveValue(name, option, text, environment))];
+  });
+  return Object.fromEntries(values);
+}
+
+function argumentValue(spec: ArgumentSpec<unknown>, text: string): unknown {
+  const result = spec.schema.safeParse(text);
+  if (result.success) return result.data;
+  throw new ConfigError(`${spec.placeholder} ${result.error.issues[0]?.message ?? 'is invalid'}`);
 }
 
 // commander hands values over by camel-cased name.
-function byOptionName(given: Readonly<Record<string, string>>): Partial<Record<OptionName, string>> {
-  const named: Partial<Record<OptionName, string>> = {};
-  for (const name of optionNames) {
-    const value = given[name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase())];
-    if (value !== undefined) named[name] = value;
-  }
-  return named;
+function camelCased(name: string): string {
+  return name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
 // `--chace=redis://user:secret@host` must not put the secret into a log.
@@ -94,6 +178,12 @@ function withoutValue(message: string): string {
   return message.replace(/('--[^'=]*)=[^\n]*'/, "$1'");
 }
 
-function line(message: string): string {
-  return `layercache: ${message.replace(/^error: /, '').replaceAll('\n', ' ')}; see layercache --help\n`;
+/** The line that shows what may be asked, of the command that was named. */
+function helpFor(program: CommanderCommand, args: readonly string[]): string {
+  const named = commands.find(({ name }) => name === args[0]);
+  return named === undefined ? `${program.name()} --help` : `${program.name()} ${named.name} --help`;
+}
+
+function line(message: string, help: string): string {
+  return `layercache: ${message.replace(/^error: /, '').replaceAll('\n', ' ')}; see ${help}\n`;
 }

@@ -2,7 +2,7 @@
  * Every option of the server, declared once: the command line, the
  * environment, validation, `--help` and the README's table all come from here.
  */
-import type { z } from 'zod';
+import type { OptionSpec } from './command.js';
 import {
   addressOrOff,
   count,
@@ -20,7 +20,7 @@ import {
   url,
 } from './option-values.js';
 
-type OptionGroup =
+export type OptionGroup =
   | 'What it serves'
   | 'Where it listens'
   | 'TLS'
@@ -29,19 +29,11 @@ type OptionGroup =
   | 'Limits'
   | 'Log';
 
-interface OptionSpec<T> {
-  /** The heading of `--help` under which it is shown. */
+export interface ServerOption<T> extends OptionSpec<T> {
   readonly group: OptionGroup;
-  /** What the value looks like, as `--help` shows it behind the name. */
-  readonly placeholder: string;
-  /** What applies when neither the command line nor the environment says anything. */
-  readonly default: string;
-  readonly help: string;
-  /** From the text to the value; an issue's message completes "--name …". */
-  readonly schema: z.ZodType<T, string>;
 }
 
-function option<T>(spec: OptionSpec<T>): OptionSpec<T> {
+function option<T>(spec: ServerOption<T>): ServerOption<T> {
   return spec;
 }
 

@@ -163,5 +163,12 @@ function quantity(
 }
 
 export function oneOf<const T extends string>(...values: readonly T[]): z.ZodType<T, string> {
-  return parsed((text) => values.find((value) => value === text), `must be one of ${values.join(', ')}`);
+  const problem = `must be one of ${values.join(', ')}`;
+  return parsed((text) => values.find((value) => value === text), problem).meta({ choices: values });
+}
+
+/** What `oneOf` was made of; nothing for any other schema. */
+export function choicesOf(schema: z.ZodType): readonly string[] {
+  const choices = schema.meta()?.['choices'];
+  return Array.isArray(choices) ? choices : [];
 }

@@ -1,5 +1,6 @@
 /** From the command line and the environment to validated values. */
 import type { z } from 'zod';
+import type { OptionSpec } from './command.js';
 import { options } from './option-schema.js';
 
 /** A value that does not fit its option; `message` is one line for the operator. */
@@ -16,7 +17,7 @@ export type Config = { readonly [K in OptionName]: z.output<(typeof options)[K][
 export const optionNames = Object.keys(options) as readonly OptionName[];
 
 /** The environment variable of an option. */
-export function environmentName(name: OptionName): string {
+export function environmentName(name: string): string {
   return `LAYERCACHE_${name.replaceAll('-', '_').toUpperCase()}`;
 }
 
@@ -31,12 +32,21 @@ export function resolveOption<K extends OptionName>(
   given: string | undefined,
   environment: NodeJS.ProcessEnv,
 ): Config[K] {
+  return resolveValue<unknown>(name, options[name], given, environment) as Config[K];
+}
+
+/** The same of an option of any command, which is called `name`. */
+export function resolveValue<T>(
+  name: string,
+  spec: OptionSpec<T>,
+  given: string | undefined,
+  environment: NodeJS.ProcessEnv,
+): T {
   const variable = environmentName(name);
-  const fromEnvironment = environment[variable] || undefined;
-  const text = given ?? fromEnvironment ?? options[name].default;
-  const result = options[name].schema.safeParse(text);
-  if (result.success) return result.data as Config[K];
-  const origin = given === undefined ? ` (from ${variable})` : '';
+  const fromEnvironment = spec.environment === false ? undefined : environment[variable] || undefined;
+  const result = spec.schema.safeParse(given ?? fromEnvironment ?? spec.default);
+  if (result.success) return result.data;
+  const origin = given === undefined && fromEnvironment !== undefined ? ` (from ${variable})` : '';
   throw new ConfigError(`--${name}${origin} ${result.error.issues[0]?.message ?? 'is invalid'}`);
 }
 

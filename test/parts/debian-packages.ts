@@ -16,6 +16,9 @@ const needed = {
   ceph: 'ceph-common',
   'unionfs-fuse': 'unionfs-fuse',
   go: 'golang-go',
+  zsh: 'zsh',
+  fish: 'fish',
+  mandoc: 'mandoc',
   '/usr/lib/python3/dist-packages/hpack': 'python3-hpack',
   '/usr/share/gocode/src/google.golang.org/grpc': 'golang-google-grpc-dev',
 };

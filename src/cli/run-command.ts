@@ -1,0 +1,36 @@
+/** Carries out a command of `commands/`: signals, and what failed as one line on stderr. */
+import { CommandError, type ExitCode } from './command.js';
+import { ConfigError } from './options.js';
+
+/** Resolves with the exit code. A first SIGINT or SIGTERM aborts the command, a second ends the process. */
+export async function runCommand(command: {
+  readonly name: string;
+  run(signal: AbortSignal): Promise<ExitCode>;
+}): Promise<ExitCode> {
+  const interruption = new AbortController();
+  const interrupt = (signal: NodeJS.Signals) => {
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+    interruption.abort(new CommandError(`${command.name} was interrupted (${signal})`));
+  };
+  process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
+  // A reader that has seen enough, such as `head`, is no failure of ours.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    process.exit(error.code === 'EPIPE' ? 0 : 3);
+  });
+  try {
+    return await command.run(interruption.signal);
+  } catch (error) {
+    process.stderr.write(`layercache: ${messageOf(error)}\n`);
+    if (error instanceof ConfigError) return 2;
+    return error instanceof CommandError ? error.exitCode : 3;
+  } finally {
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
+  }
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof CommandError || error instanceof ConfigError)
+    return error.message.replaceAll('\n', ' ');
+  // A defect of ours is told with its stack.
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
