@@ -192,7 +192,6 @@ export class Http2Connection implements StreamOwner {
   /** The socket has taken something. */
   readonly #onProgress = (): void => {
     this.#lastSign = performance.now();
-    this.#isPinged = false;
     if (this.#isPaused && !this.#sender.isBlocked) {
       this.#isPaused = false;
       this.#socket.resume();
@@ -243,8 +242,11 @@ export class Http2Connection implements StreamOwner {
     this.#keepalive = setTimeout(() => {
       const silence = performance.now() - this.#lastSign;
       const { keepaliveTimeMs, keepaliveTimeoutMs } = this.#options;
-      if (this.#isPinged) {
+      if (this.#isPinged && silence + 1 >= keepaliveTimeoutMs) {
         this.#socket.destroy();
+      } else if (this.#isPinged) {
+        // It takes what we send, and the PING's answer waits behind that.
+        this.#watch(keepaliveTimeoutMs - silence);
       } else if (silence + 1 < keepaliveTimeMs) {
         this.#watch(keepaliveTimeMs - silence);
       } else {
