@@ -1,12 +1,17 @@
 /**
  * The layer service over a storage driver, without any cache: link → blob →
  * stat, as distribution's `registry/storage/layerstore.go` resolves a layer.
+ *
+ * A link nearly always names its own digest. So where an operation is a request
+ * over a network, that blob is asked about while the link is read, and the
+ * answer is dropped when the link does not lead to it.
  */
 import { algorithmOf, type Digest, isDigestOfNothing } from '../reference/digest.js';
 import { blobPath, linkPath, parseLink } from '../reference/layout.js';
 import type { RepositoryName } from '../reference/repository-name.js';
 import {
   type BlobRange,
+  type BlobStat,
   FileTooLongError,
   type OpenBlob,
   PathNotFoundError,
@@ -16,8 +21,16 @@ import { asLayerError, DataLossError, LayerUnknownError } from './errors.js';
 import type { CallOptions, LayerReader, LayerService, LayerStat, Presence } from './layer-service.js';
 import { StoredLayerReader } from './stored-layer-reader.js';
 
+/**
+ * The most answers about blobs that are awaited ahead of their links: twice as
+ * many as lookups run, since one that nobody needs any more runs to its end. To
+ * cancel it would cost its connection.
+ */
+const maxAhead = 128;
+
 export class UpstreamLayerService implements LayerService {
   readonly #driver: StorageDriver;
+  #ahead = 0;
 
   constructor(driver: StorageDriver) {
     this.#driver = driver;
@@ -35,12 +48,12 @@ export class UpstreamLayerService implements LayerService {
 
   async stat(repository: RepositoryName, digest: Digest, { signal }: CallOptions): Promise<LayerStat> {
     try {
-      const canonical = followLink(
-        digest,
-        await this.#driver.readSmall(linkPath(repository, digest), signal),
-      );
+      const link = this.#driver.readSmall(linkPath(repository, digest), signal);
+      const ahead = this.#statAhead(blobPath(digest), signal);
+      const canonical = followLink(digest, await link);
       const path = blobPath(canonical);
-      const { size, version } = await this.#driver.stat(path, signal);
+      const known = canonical === digest ? ahead : undefined;
+      const { size, version } = await (known ?? this.#driver.stat(path, signal));
       assertPlausible(canonical, size);
       return {
         digest: canonical,
@@ -54,6 +67,19 @@ export class UpstreamLayerService implements LayerService {
       if (error instanceof PathNotFoundError) throw new LayerUnknownError();
       throw asLayerError(error);
     }
+  }
+
+  /** Asks about a blob before its link is known. `undefined` where that gains nothing or would be too much at once. */
+  #statAhead(path: string, signal: AbortSignal): Promise<BlobStat> | undefined {
+    if (!this.#driver.remote || this.#ahead >= maxAhead) return undefined;
+    this.#ahead++;
+    const answer = this.#driver.stat(path, signal);
+    const ended = () => {
+      this.#ahead--;
+    };
+    // Its error is dropped with it when the link does not lead there.
+    answer.then(ended, ended);
+    return answer;
   }
 
   async fetch(

@@ -32,6 +32,7 @@ import {
 
 export class GuardedDriver implements StorageDriver {
   readonly name: string;
+  readonly remote: boolean;
   readonly #inner: ServingDriver;
   readonly #tracker: OperationTracker;
   #closing: Promise<void> | undefined;
@@ -39,6 +40,7 @@ export class GuardedDriver implements StorageDriver {
   /** `timeoutMs`: milliseconds that one operation, and one read of a reader, may take. */
   constructor(inner: ServingDriver, timeoutMs: number) {
     this.name = inner.name;
+    this.remote = inner.remote === true;
     this.#inner = inner;
     this.#tracker = new OperationTracker(timeoutMs);
   }

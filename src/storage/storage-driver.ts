@@ -63,6 +63,12 @@ export interface StorageDriver {
   readonly name: string;
 
   /**
+   * Whether each operation is a request over a network. Then what a lookup needs
+   * is asked at once: an operation more costs less than a round trip more.
+   */
+  readonly remote: boolean;
+
+  /**
    * Opens a range of a blob; its whole size and version come from the same
    * operation. The signal is the reader's too: once it is aborted, every read
    * rejects with its reason, and the reader must still be closed.
@@ -105,8 +111,9 @@ export interface StorageDriver {
   close(): Promise<void>;
 }
 
-/** A driver as others write it: without `list` it serves layers, and cannot be walked. */
-export type ServingDriver = Omit<StorageDriver, 'list'> & Partial<Pick<StorageDriver, 'list'>>;
+/** A driver as others write it: without `list` it serves layers, and cannot be walked; without `remote` it is not. */
+export type ServingDriver = Omit<StorageDriver, Optional> & Partial<Pick<StorageDriver, Optional>>;
+type Optional = 'list' | 'remote';
 
 /** The most bytes of a file that `readSmall` reads. */
 export const maxSmallFile = 4096;

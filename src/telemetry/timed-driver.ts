@@ -66,6 +66,10 @@ export class TimedDriver implements StorageDriver {
     return this.#driver.name;
   }
 
+  get remote(): boolean {
+    return this.#driver.remote;
+  }
+
   async open(path: string, range: BlobRange, signal: AbortSignal): Promise<OpenBlob> {
     const { size, version, reader } = await this.#open.follow(
       performance.now(),

@@ -56,6 +56,10 @@ export function storageDriverSuite(name: string, factory: () => Promise<StorageU
       ['readSmall', (path, signal) => driver.readSmall(path, signal)],
     ];
 
+    it('tells whether its operations are requests over a network', () => {
+      expect(driver.remote).toBeTypeOf('boolean');
+    });
+
     it('has a short name', () => {
       expect(driver.name).toMatch(/^[a-z0-9_-]{1,32}$/);
     });

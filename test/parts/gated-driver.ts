@@ -18,6 +18,8 @@ interface File {
 /** A storage in memory whose operations a test can hold, fail and count. */
 export class GatedDriver implements StorageDriver {
   readonly name = 'gated';
+  /** Whether its operations pass for requests over a network. */
+  remote = false;
   readonly gates = new Gates<Operation>();
   /** Every operation so far, as `stat /path`; reads are not listed. */
   readonly calls: string[] = [];

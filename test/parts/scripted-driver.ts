@@ -11,6 +11,7 @@ import { namesBelow } from './names-below.js';
 /** A driver in memory whose next answer a test may replace by a failure. */
 export class ScriptedDriver implements StorageDriver {
   readonly name = 'scripted';
+  readonly remote = false;
   readonly files = new Map<string, Uint8Array>();
   /** Thrown by the next operation, reads included. */
   failure: unknown;

@@ -90,8 +90,10 @@ export class TcpProxy {
 
   private constructor(target: number) {
     this.target = target;
-    this.#server = createServer((client) => {
-      const connection = new ProxiedConnection(client, createConnection(this.target, '127.0.0.1'));
+    // What waits for an acknowledgement would be slower than a network is.
+    this.#server = createServer({ noDelay: true }, (client) => {
+      const upstream = createConnection({ port: this.target, host: '127.0.0.1', noDelay: true });
+      const connection = new ProxiedConnection(client, upstream);
       this.connections.push(connection);
       this.onConnection(connection);
     });

@@ -18,6 +18,7 @@ function driverOf(parts: Partial<StorageDriver>): StorageDriver {
   const hang = (): Promise<never> => new Promise(() => {});
   return {
     name: 'odd',
+    remote: false,
     open: hang,
     stat: hang,
     readSmall: hang,

@@ -13,6 +13,7 @@ class Mount {
     const refuse = () => Promise.reject(new StorageError('not asked for'));
     return {
       name: 'mount',
+      remote: false,
       open: refuse,
       stat: refuse,
       readSmall: refuse,

@@ -40,6 +40,7 @@ interface OpenFile {
 
 export class FileDriver implements StorageDriver {
   readonly name = 'file';
+  readonly remote = false;
   readonly #fileSystem: FileSystem;
   readonly #root: FileRoot;
   readonly #threads: ThreadLimiter;

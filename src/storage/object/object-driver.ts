@@ -54,6 +54,7 @@ export interface ObjectDriverOptions {
 }
 
 export class ObjectDriver implements StorageDriver {
+  readonly remote = true;
   readonly #store: ObjectStore;
   readonly #prefix: string;
   readonly #elsewhere: Elsewhere | undefined;

@@ -1,6 +1,7 @@
 /** The Azure driver when the store, or the way to it, fails. */
 import { hugeObjectSuite } from '../../../contract/huge-objects.js';
 import { objectStoreFaultSuite } from '../../../contract/object-store-faults.js';
+import { objectStoreLookupSuite } from '../../../contract/object-store-lookups.js';
 import { Azurite } from '../../../parts/azurite.js';
 import type { StoreBehind } from '../../../parts/proxied-object-store.js';
 
@@ -32,3 +33,5 @@ objectStoreFaultSuite('azblob://', start, [
 ]);
 
 hugeObjectSuite('azblob://', start);
+
+objectStoreLookupSuite('azblob://', start);

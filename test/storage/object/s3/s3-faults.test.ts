@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { hugeObjectSuite } from '../../../contract/huge-objects.js';
 import { objectStoreFaultSuite } from '../../../contract/object-store-faults.js';
+import { objectStoreLookupSuite } from '../../../contract/object-store-lookups.js';
 import { rest } from '../../../parts/blob-rest.js';
 import { ProxiedObjectStore, readWhole, type StoreBehind } from '../../../parts/proxied-object-store.js';
 import { RadosGateway } from '../../../parts/rados-gateway.js';
@@ -42,6 +43,8 @@ objectStoreFaultSuite('s3://', start, [
 ]);
 
 hugeObjectSuite('s3://', start);
+
+objectStoreLookupSuite('s3://', start);
 
 describe('s3:// alone', () => {
   let world: ProxiedObjectStore;
