@@ -2,7 +2,8 @@
 import type { RequestHead } from '../http2/request-head.js';
 import type { RpcMethod } from './transport.js';
 
-const timeoutGrammar = /^(\d{1,8})([HMSmun])$/;
+// As grpc-js reads it, which takes more than the grammar allows.
+const timeoutGrammar = /(\d{1,8})\s*([HMSmun])/;
 const unitMs: Readonly<Record<string, number>> = {
   H: 3_600_000,
   M: 60_000,

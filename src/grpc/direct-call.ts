@@ -7,7 +7,7 @@ import { errorCodes } from '../http2/error-codes.js';
 import type { Http2Stream, StreamListener } from '../http2/stream.js';
 import type { CallHead } from './call-head.js';
 import { framePrefix } from './frame.js';
-import { decompress, RequestError, RequestMessage, type SentMessage } from './request-message.js';
+import { decompress, RequestError, RequestMessages, type SentMessage } from './request-message.js';
 import type { StallWatch, WatchedStream } from './stall-watch.js';
 import {
   type FrameSink,
@@ -47,10 +47,11 @@ export class DirectCall implements UnaryCall, StreamingCall, StreamListener {
   readonly #peer: () => Peer;
   #watched: WatchedStream | undefined;
   #timer: NodeJS.Timeout | undefined;
-  #message: RequestMessage | undefined;
+  #messages: RequestMessages | undefined;
   /** Bytes that the gate has counted. */
   #held = 0;
-  #isDecompressing = false;
+  /** Messages that have come whole; there should be one. */
+  #received = 0;
   #isDecoded = false;
   #isRequestComplete = false;
   #isEnded = false;
@@ -125,7 +126,7 @@ export class DirectCall implements UnaryCall, StreamingCall, StreamListener {
 
   data(bytes: Buffer, isEnd: boolean): void {
     if (this.#isEnded) return;
-    if (isEnd && this.#message === undefined && isWhole(bytes)) {
+    if (isEnd && this.#messages === undefined && isWhole(bytes)) {
       this.#isRequestComplete = true;
       this.#decoded(bytes.subarray(framePrefix));
       return;
@@ -153,12 +154,11 @@ export class DirectCall implements UnaryCall, StreamingCall, StreamListener {
   /** A piece of a request that does not come in one frame. */
   #piece(bytes: Buffer, isEnd: boolean): void {
     // The first piece, nearly always all of it, is not counted.
-    if (this.#message !== undefined && !this.#hold(bytes.length)) return;
-    this.#message ??= new RequestMessage(this.#parts.maxMessageBytes);
+    if (this.#messages !== undefined && !this.#hold(bytes.length)) return;
+    this.#messages ??= new RequestMessages(this.#parts.maxMessageBytes);
     if (isEnd) this.#unwatch();
     try {
-      const message = this.#message.push(bytes, this.#head.method.path);
-      if (message !== undefined) this.#received(message);
+      for (const message of this.#messages.push(bytes)) this.#take(message);
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
       this.fail(error);
@@ -169,17 +169,17 @@ export class DirectCall implements UnaryCall, StreamingCall, StreamListener {
       return;
     }
     this.#isRequestComplete = true;
-    if (this.#isDecoded) this.#handle();
-    else if (!this.#isDecompressing) this.#failWithoutMessage();
+    if (this.#received === 0) this.#failWithoutMessage();
+    else if (this.#isDecoded && this.#received === 1) this.#handle();
   }
 
-  #received({ isCompressed, bytes }: SentMessage): void {
+  #take({ isCompressed, bytes }: SentMessage): void {
     this.#release();
-    if (!isCompressed) {
+    this.#received++;
+    if (!isCompressed || this.#head.encoding === 'identity') {
       this.#decoded(bytes);
       return;
     }
-    this.#isDecompressing = true;
     decompress(bytes, this.#head.encoding, this.#parts.maxMessageBytes).then(
       (message) => this.#decoded(message),
       (error: RequestError) => this.fail(error),
@@ -188,18 +188,27 @@ export class DirectCall implements UnaryCall, StreamingCall, StreamListener {
 
   #decoded(message: Buffer): void {
     if (this.#isEnded) return;
+    const { method } = this.#head;
+    let request: unknown;
     try {
-      this.request = this.#head.method.decode(message);
+      request = method.decode(message);
     } catch {
       this.fail({ code: status.INTERNAL, message: 'Error deserializing request' });
       return;
     }
+    if (this.#isDecoded) {
+      const what = `Received a second request message for server streaming method ${method.path}`;
+      this.fail({ code: status.UNIMPLEMENTED, message: what });
+      return;
+    }
+    this.request = request;
     this.#isDecoded = true;
-    if (this.#isRequestComplete) this.#handle();
+    // A second one that is still to be decoded fails the call.
+    if (this.#isRequestComplete && this.#received <= 1) this.#handle();
   }
 
   #handle(): void {
-    this.#message = undefined;
+    this.#messages = undefined;
     const { method } = this.#head;
     if (method.streams) method.handle(this);
     else method.handle(this);

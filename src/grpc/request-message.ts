@@ -24,25 +24,20 @@ export interface SentMessage {
 const empty = Buffer.alloc(0);
 
 /** Reads the length-prefixed messages of a request, of which there should be one. */
-export class RequestMessage {
+export class RequestMessages {
   readonly #maxBytes: number;
   /** The prefix of the message that is being read. */
   #prefix: Buffer = empty;
   #parts: Buffer[] = [];
   #missing = 0;
-  #isFirst = true;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
 
-  /**
-   * Takes the next bytes, which are copied, and returns the message if they
-   * complete it. Throws a `RequestError` for one that is too long, and for a
-   * second one.
-   */
-  push(bytes: Buffer, path: string): SentMessage | undefined {
-    let complete: SentMessage | undefined;
+  /** Takes the next bytes, which are copied, and returns the messages that they complete. Throws a `RequestError` for one that is too long. */
+  push(bytes: Buffer): SentMessage[] {
+    const complete: SentMessage[] = [];
     for (let at = 0; at < bytes.length; ) {
       if (this.#prefix.length < framePrefix) {
         const part = bytes.subarray(at, at + framePrefix - this.#prefix.length);
@@ -53,21 +48,16 @@ export class RequestMessage {
         if (this.#missing > this.#maxBytes) throw tooLong(this.#missing, this.#maxBytes);
       } else {
         const part = bytes.subarray(at, at + this.#missing);
-        if (this.#isFirst) this.#parts.push(Buffer.from(part));
+        this.#parts.push(Buffer.from(part));
         at += part.length;
         this.#missing -= part.length;
       }
-      if (this.#prefix.length === framePrefix && this.#missing === 0) complete = this.#completed(path);
+      if (this.#prefix.length === framePrefix && this.#missing === 0) complete.push(this.#completed());
     }
     return complete;
   }
 
-  #completed(path: string): SentMessage {
-    if (!this.#isFirst) {
-      const what = `Received a second request message for server streaming method ${path}`;
-      throw new RequestError(status.UNIMPLEMENTED, what);
-    }
-    this.#isFirst = false;
+  #completed(): SentMessage {
     const isCompressed = this.#prefix[0] === 1;
     const bytes = this.#parts.length === 1 ? (this.#parts[0] as Buffer) : Buffer.concat(this.#parts);
     this.#parts = [];
@@ -88,7 +78,6 @@ const decompressions = { gzip: promisify(gunzip), deflate: promisify(inflate) };
 
 /** Decompresses a message, to at most `maxBytes`. Rejects with a `RequestError`. */
 export async function decompress(bytes: Buffer, encoding: string, maxBytes: number): Promise<Buffer> {
-  if (encoding === 'identity') return bytes;
   if (encoding !== 'gzip' && encoding !== 'deflate') {
     const what = `Received message compressed with unsupported encoding "${encoding}"`;
     throw new RequestError(status.UNIMPLEMENTED, what);
