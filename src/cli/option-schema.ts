@@ -1,6 +1,6 @@
 /**
  * Every option of the server, declared once: the command line, the
- * environment, validation, `--help` and the README's table all come from here.
+ * environment, validation, `--help` and the table of docs/configuration.md all come from here.
  */
 import type { OptionSpec } from './command.js';
 import {

@@ -100,7 +100,7 @@ function authProblem(config: Config): string | undefined {
   }
 }
 
-/** The options as the README shows them, a Markdown table. */
+/** The options as docs/configuration.md shows them, a Markdown table. */
 export function optionsTable(): string {
   const cell = (text: string) => text.replaceAll('|', '\\|');
   const prose = (text: string) => cell(text).replaceAll('<', '&lt;');

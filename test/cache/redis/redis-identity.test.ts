@@ -16,7 +16,7 @@ import { RedisServer } from '../../parts/redis-server.js';
 const digest = digestOf('sha256', 'a'.repeat(64));
 const meta = { path: blobPath(digest), length: 42 };
 
-// The README's: all that we need, and nothing else.
+// As docs/configuration.md has it: all that we need, and nothing else.
 const redisRights = [
   ...['~repository::*', '~blobs::*', '-@all', '+hello', '+auth', '+info', '+ping'],
   ...['+sismember', '+smismember', '+sadd', '+srem', '+hmget', '+hset', '+hdel', '+hlen', '+del'],

@@ -1,0 +1,116 @@
+/** What the docs name exists: pages, anchors, scripts, options, metrics, tests. */
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { dirname, join, normalize } from 'node:path';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { environmentName, optionNames } from '../../src/cli/options.js';
+import { anchors, readPage, readPages, root } from '../parts/docs-pages.js';
+import { LayerClient } from '../parts/layer-client.js';
+import { pinnedNode } from '../parts/pinned-node.js';
+import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
+import { startServer } from '../parts/server-of-test.js';
+import { TemporaryTree } from '../parts/temporary-tree.js';
+
+const pages = await readPages();
+
+/** What a pattern's first group finds in the pages, with the page. */
+function found(pattern: RegExp): { page: string; name: string }[] {
+  const all = pages.flatMap(({ name: page, text }) =>
+    Array.from(text.matchAll(pattern), ([, name = '']) => ({ page, name })),
+  );
+  expect(all.length).toBeGreaterThan(5);
+  return all;
+}
+
+it('what follows from the code is up to date (npm run docs)', () => {
+  const { status, stdout, stderr } = spawnSync(pinnedNode, ['tools/update-docs.mjs', '--check'], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+  expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '', stderr: '' });
+});
+
+describe.each(pages.map((page) => page.name))('%s', (name) => {
+  it('has no link that leads nowhere', async () => {
+    const page = await readPage(name);
+    const broken: string[] = [];
+    for (const [, path = '', , anchor] of page.text.matchAll(/\]\((?!https?:)([^)#]*)(#([^)]*))?\)/g)) {
+      const target = path === '' ? name : normalize(join(dirname(name), path));
+      if (!existsSync(join(root, target))) broken.push(target);
+      else if (anchor !== undefined && !anchors(await readPage(target)).has(anchor))
+        broken.push(`${target}#${anchor}`);
+    }
+    expect(broken).toEqual([]);
+  });
+});
+
+it('npm scripts that are named exist', async () => {
+  const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
+  expect(found(/npm run ([\w:]+)/g).filter(({ name }) => !(name in scripts))).toEqual([]);
+});
+
+it('options that are named exist, and so do their variables', () => {
+  const variables = optionNames.map(environmentName);
+  const unknown = found(/(LAYERCACHE_[A-Z_]+)/g).filter(({ name }) => !variables.includes(name));
+  expect(unknown).toEqual([]);
+  const options = found(/`--([a-z-]+)/g).filter(({ name }) => !(optionNames as string[]).includes(name));
+  // Of Node and of what `npm run` starts.
+  const foreign = [
+    'minutes',
+    'cpu-prof',
+    'max-semi-space-size',
+    'semi-space-growth-factor',
+    'single-threaded-gc',
+  ];
+  expect(options.filter(({ name }) => !foreign.includes(name))).toEqual([]);
+});
+
+it('metrics that are named exist', async () => {
+  const { text } = await readPage('docs/telemetry.md');
+  const table = new Set(
+    Array.from(text.matchAll(/^\| `(\w+)` \| .* \| (?:counter|gauge|histogram) \|/gm), ([, name]) => name),
+  );
+  expect(table.size).toBeGreaterThan(20);
+  const named = found(/`((?:layercache|rpc_server|process|nodejs)_\w+[a-z])[`{]/g);
+  const labels = ['rpc_system_name', 'rpc_method', 'rpc_status_code', 'nodejs_eventloop_state'];
+  const base = (name: string) => name.replace(/_seconds_(bucket|sum|count)$/, '_seconds');
+  expect(named.filter(({ name }) => !table.has(base(name)) && !labels.includes(name))).toEqual([]);
+});
+
+it('labels and their values at /metrics are those that docs/telemetry.md lists', async () => {
+  const { text } = await readPage('docs/telemetry.md');
+  const rows = text
+    .slice(text.indexOf('## Labels'), text.indexOf('## Logs'))
+    .matchAll(/^\|(.*)\| `(\w+)` \| (.*) \|$/gm);
+  const listed = new Map<string, string>();
+  let metric = '';
+  for (const [, name = '', label = '', values = ''] of rows) {
+    metric = name.replaceAll(/[` ]/g, '') || metric;
+    listed.set(`${metric} ${label}`, values);
+  }
+  const tree = await TemporaryTree.create();
+  onTestFinished(() => tree.delete());
+  const digest = await pushLayer(tree, repositoryNamed('demo/app'), Buffer.from('a layer'));
+  const server = await startServer([`--storage=file://${tree.root}`]);
+  const client = new LayerClient(server.listen);
+  onTestFinished(() => client.close());
+  await client.stat('demo/app', digest);
+  await client.stat('demo/app', digest);
+  const metrics = await (await fetch(`http://${server.admin}/metrics`)).text();
+  const series = [...metrics.matchAll(/^(\w+)\{(.*)\} /gm)].filter(([, name]) => name !== 'target_info');
+  expect(series.length).toBeGreaterThan(20);
+  const foreign = series.flatMap(([, name = '', labels = '']) =>
+    [...labels.matchAll(/(\w+)="([^"]*)"/g)].filter(([, label = '', value = '']) => {
+      if (label === 'le') return false;
+      const values = listed.get(`${name.replace(/_seconds_(bucket|sum|count)$/, '_seconds')} ${label}`);
+      return values === undefined || !(values.includes('…') || values.includes(`\`${value}\``));
+    }),
+  );
+  expect(foreign.map(([whole]) => whole)).toEqual([]);
+});
+
+it('tests that are named exist', () => {
+  const files = found(/`(test\/[\w/.-]+\.ts)`/g).filter(({ name }) => !existsSync(join(root, name)));
+  expect(files).toEqual([]);
+});

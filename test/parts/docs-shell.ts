@@ -1,0 +1,89 @@
+/**
+ * Runs the command lines of a page as a reader would type them, in a scratch
+ * folder, one block after the other. Programs that cannot be had or would do
+ * too much are replaced by those of `docs-shims/`; the ports and paths of the
+ * page by those of the test.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { root } from './docs-pages.js';
+import { pinnedNode } from './pinned-node.js';
+
+export class DocsShell {
+  /** Variables that the lines use. */
+  readonly env: Record<string, string> = {};
+  readonly folder: string;
+  readonly #replacements: ReadonlyMap<string, string>;
+
+  private constructor(folder: string, replacements: ReadonlyMap<string, string>) {
+    this.folder = folder;
+    this.#replacements = replacements;
+  }
+
+  /** Each text of a page that `replacements` names is replaced; the two default ports always are. */
+  static async create(replacements: Readonly<Record<string, string>>): Promise<DocsShell> {
+    const folder = await mkdtemp(join(tmpdir(), 'layercache-docs-'));
+    for (const name of ['bin', 'examples', 'proto', 'deploy'])
+      await symlink(join(root, name), join(folder, name));
+    const [listen, admin] = await Promise.all([freePort(), freePort()]);
+    const ports = ['127.0.0.1', 'localhost'].flatMap((host): [string, string][] => [
+      [`${host}:50051`, `${host}:${listen}`],
+      [`${host}:9464`, `${host}:${admin}`],
+    ]);
+    const shell = new DocsShell(folder, new Map([...Object.entries(replacements), ...ports]));
+    Object.assign(shell.env, {
+      LAYERCACHE_LISTEN: `127.0.0.1:${listen}`,
+      LAYERCACHE_ADMIN: `127.0.0.1:${admin}`,
+    });
+    return shell;
+  }
+
+  /** As the page's text would be after a reader put in what is theirs. */
+  adapted(text: string): string {
+    return [...this.#replacements].reduce((so, [from, to]) => so.replaceAll(from, to), text);
+  }
+
+  /** Runs a block; gives what it printed. Rejects when a line of it fails. */
+  async run(block: string): Promise<string> {
+    const child = spawn('bash', ['-euo', 'pipefail', '-c', this.adapted(block)], {
+      cwd: this.folder,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: 60_000,
+      env: {
+        ...process.env,
+        ...this.env,
+        PATH: `${join(import.meta.dirname, 'docs-shims')}:${process.env['PATH']}`,
+        DOCS_ROOT: root,
+        DOCS_NODE: pinnedNode,
+      },
+    });
+    let said = '';
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text: string) => {
+        said += text;
+      });
+    await once(child, 'close');
+    if (child.exitCode !== 0) throw new Error(`exit code ${child.exitCode} of\n${block}\n${said}`);
+    return said;
+  }
+
+  async close(): Promise<void> {
+    const pid = await readFile(join(this.folder, 'server.pid'), 'utf8').catch(() => '');
+    if (pid !== '') await this.run(`kill -9 ${pid.trim()} || true`);
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}
+
+/** A port that was free a moment ago. */
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const address = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  if (address === null || typeof address === 'string') throw new Error('it has no port');
+  return address.port;
+}
