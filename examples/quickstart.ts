@@ -10,13 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
-import { credentials, type ServiceError, status } from '@grpc/grpc-js';
-import {
-  type FetchResponse,
-  LayerCacheServiceClient,
-  RedirectPolicy,
-  Source,
-} from '../dist/gen/layercache/v1/layer_cache.js';
+import { LayerCacheClient, LayerCacheError, type Source } from 'layercache/client';
 import { type Digest, digestOf } from '../dist/reference/digest.js';
 import { blobPath } from '../dist/reference/layout.js';
 import { parseRepositoryName, type RepositoryName } from '../dist/reference/repository-name.js';
@@ -41,9 +35,10 @@ class Table {
   /** Makes a call and prints what came of it. */
   async row(call: string, expected: Answer, ask: () => Promise<Answer>): Promise<void> {
     const began = performance.now();
-    const answer = await ask().catch((error: ServiceError) => ({
-      text: status[error.code] ?? String(error),
-    }));
+    const answer = await ask().catch((error: unknown): Answer => {
+      if (!(error instanceof LayerCacheError)) throw error;
+      return { text: error.code };
+    });
     const took = `${(performance.now() - began).toFixed(1)} ms`;
     this.#print(call, answer.text, sourceName(answer), took);
     if (answer.text === expected.text && sourceName(answer) === sourceName(expected)) return;
@@ -57,72 +52,40 @@ class Table {
 }
 
 function sourceName({ source }: Answer): string {
-  if (source === Source.SOURCE_CACHE) return 'cache';
-  return source === Source.SOURCE_UPSTREAM ? 'upstream' : '–';
+  return source ?? '–';
 }
 
 /** The service's calls, one method each, with answers in a few words. */
 class Frontend {
-  readonly #client: LayerCacheServiceClient;
+  readonly #client: LayerCacheClient;
 
   constructor(address: string) {
-    this.#client = new LayerCacheServiceClient(address, credentials.createInsecure());
+    this.#client = new LayerCacheClient({ address });
   }
 
-  exists(digest: string): Promise<Answer> {
-    const request = { repository, digest, maxAge: undefined };
-    return new Promise((resolve, reject) => {
-      this.#client.exists(request, (error, { exists, source } = { exists: false, source: 0 }) =>
-        error === null ? resolve({ text: String(exists), source }) : reject(error),
-      );
-    });
+  async exists(digest: string): Promise<Answer> {
+    const { exists, source } = await this.#client.exists(repository, digest);
+    return { text: String(exists), source };
   }
 
-  stat(digest: string): Promise<Answer> {
-    const request = { repository, digest, maxAge: undefined };
-    return new Promise((resolve, reject) => {
-      this.#client.stat(request, (error, response) =>
-        error === null
-          ? resolve({ text: `${response.length} bytes`, source: response.source })
-          : reject(error),
-      );
-    });
+  async stat(digest: string): Promise<Answer> {
+    const { length, source } = await this.#client.stat(repository, digest);
+    return { text: `${length} bytes`, source };
   }
 
-  findMissing(digests: readonly string[]): Promise<Answer> {
-    const request = { repository, digests: [...digests], maxAge: undefined };
-    return new Promise((resolve, reject) => {
-      this.#client.findMissing(request, (error, response) =>
-        error === null
-          ? resolve({ text: `${response.missingDigests.length} of ${digests.length} missing` })
-          : reject(error),
-      );
-    });
+  async findMissing(digests: readonly string[]): Promise<Answer> {
+    const missing = await this.#client.findMissing(repository, digests);
+    return { text: `${missing.length} of ${digests.length} missing` };
   }
 
-  /** Fetches and says whether the bytes are those of `blob` in that range, by their hash. */
+  /** Fetches and says whether the bytes are those of `blob` in that range. */
   async fetch(digest: string, blob?: Blob, offset = 0, limit = 0): Promise<Answer> {
-    const stream = this.#client.fetch({
-      repository,
-      digest,
-      offset: BigInt(offset),
-      limit: BigInt(limit),
-      chunkSize: 0,
-      redirect: RedirectPolicy.REDIRECT_POLICY_UNSPECIFIED,
-      maxAge: undefined,
-    });
+    const layer = await this.#client.fetch(repository, digest, { offset, limit });
     const hash = createHash('sha256');
-    let source = Source.SOURCE_UNSPECIFIED;
-    let length = 0;
-    for await (const { part } of stream as AsyncIterable<FetchResponse>) {
-      if (part?.$case === 'header') source = part.value.source;
-      if (part?.$case !== 'chunk') continue;
-      hash.update(part.value);
-      length += part.value.length;
-    }
+    for await (const chunk of layer) hash.update(chunk);
     const wanted = blob?.bytes.subarray(offset, limit === 0 ? undefined : offset + limit) ?? Buffer.alloc(0);
     const agrees = hash.digest('hex') === createHash('sha256').update(wanted).digest('hex');
-    return { text: `${length} bytes, hash ${agrees ? 'agrees' : 'DIFFERS'}`, source };
+    return { text: `${layer.remaining} bytes, hash ${agrees ? 'agrees' : 'DIFFERS'}`, source: layer.source };
   }
 
   close(): void {
@@ -141,8 +104,8 @@ async function tour(table: Table, ask: Frontend, image: Image, root: string): Pr
   if (base === undefined || app === undefined || conf === undefined) throw new Error('the example is wrong');
   const unknown: Digest = digestOf('sha256', createHash('sha256').update('never pushed').digest('hex'));
   const everything = [...image.layers.map(({ digest }) => digest), image.config.digest, unknown];
-  const cache = Source.SOURCE_CACHE;
-  const upstream = Source.SOURCE_UPSTREAM;
+  const cache = 'cache';
+  const upstream = 'upstream';
   const size = base.bytes.length;
   const whole = `${size} bytes, hash agrees`;
 

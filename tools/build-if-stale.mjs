@@ -12,6 +12,7 @@ const sources = [
   'package-lock.json',
   'tsconfig.json',
   'tsconfig.build.json',
+  'tsconfig.cjs.json',
   'buf.gen.yaml',
   'rolldown.config.ts',
 ];

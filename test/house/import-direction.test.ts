@@ -58,6 +58,9 @@ const forbidden: readonly [room: string, specifier: string][] = [
   ['auth', '../grpc/transport.js'],
   ['auth', '@grpc/grpc-js'],
   ['rpc', '../main.js'],
+  ['client', '../reference/digest.js'],
+  ['client', '../rpc/status.js'],
+  ['client', '../main.js'],
 ];
 
 const allowed: readonly [room: string, specifier: string][] = [
@@ -80,6 +83,9 @@ const allowed: readonly [room: string, specifier: string][] = [
   ['grpc', '../http2/connection.js'],
   ['auth', '../reference/repository-name.js'],
   ['rpc', '../auth/access.js'],
+  ['client', '../gen/layercache/v1/layer_cache.js'],
+  ['client', './errors.js'],
+  ['client', '@grpc/grpc-js'],
 ];
 
 /** Other ways to import what src/cache may not. */
