@@ -4,7 +4,8 @@ import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { environmentName, optionNames } from '../../src/cli/options.js';
+import { outlines } from '../../src/cli/command-list.js';
+import { environmentName } from '../../src/cli/options.js';
 import { anchors, readPage, readPages, root } from '../parts/docs-pages.js';
 import { LayerClient } from '../parts/layer-client.js';
 import { pinnedNode } from '../parts/pinned-node.js';
@@ -51,19 +52,14 @@ it('npm scripts that are named exist', async () => {
 });
 
 it('options that are named exist, and so do their variables', () => {
-  const variables = optionNames.map(environmentName);
-  const unknown = found(/(LAYERCACHE_[A-Z_]+)/g).filter(({ name }) => !variables.includes(name));
-  expect(unknown).toEqual([]);
-  const options = found(/`--([a-z-]+)/g).filter(({ name }) => !(optionNames as string[]).includes(name));
-  // Of Node and of what `npm run` starts.
-  const foreign = [
-    'minutes',
-    'cpu-prof',
-    'max-semi-space-size',
-    'semi-space-growth-factor',
-    'single-threaded-gc',
-  ];
-  expect(options.filter(({ name }) => !foreign.includes(name))).toEqual([]);
+  const names = outlines().flatMap(({ options }) => Object.keys(options));
+  const variables = names.map(environmentName);
+  expect(found(/(LAYERCACHE_[A-Z_]+)/g).filter(({ name }) => !variables.includes(name))).toEqual([]);
+  // Every command has the first two; the others are of Node and of what `npm run` starts.
+  const others = ['help', 'version', 'minutes', 'cpu-prof'];
+  const ofNode = ['max-semi-space-size', 'semi-space-growth-factor', 'single-threaded-gc'];
+  const known = new Set([...names, ...others, ...ofNode]);
+  expect(found(/`--([a-z-]+)/g).filter(({ name }) => !known.has(name))).toEqual([]);
 });
 
 it('metrics that are named exist', async () => {
@@ -108,6 +104,26 @@ it('labels and their values at /metrics are those that docs/telemetry.md lists',
     }),
   );
   expect(foreign.map(([whole]) => whole)).toEqual([]);
+});
+
+it('files that docs/architecture.md names exist', async () => {
+  const { text } = await readPage('docs/architecture.md');
+  const folders = [
+    '',
+    'src',
+    'src/cache',
+    'src/storage',
+    'src/storage/object',
+    'src/storage/object/s3',
+    'src/storage/object/azure',
+    'src/server',
+  ];
+  const named = Array.from(
+    text.matchAll(/`([a-z0-9/-]+\.(?:ts|pml|cjs|proto|json))`/g),
+    ([, name = '']) => name,
+  );
+  expect(named.length).toBeGreaterThan(40);
+  expect(named.filter((name) => !folders.some((folder) => existsSync(join(root, folder, name))))).toEqual([]);
 });
 
 it('tests that are named exist', () => {
