@@ -32,7 +32,7 @@ class Table {
     this.#print('call', 'answer', 'source', 'time');
   }
 
-  /** Makes a call and prints what came of it. */
+  /** Makes a call and prints its answer. */
   async row(call: string, expected: Answer, ask: () => Promise<Answer>): Promise<void> {
     const began = performance.now();
     const answer = await ask().catch((error: unknown): Answer => {

@@ -13,7 +13,7 @@ import { parsePrometheus } from '../../test/parts/prometheus-families.ts';
 import { pushLayer, repositoryNamed } from '../../test/parts/pushed-layer.ts';
 import { RedisServer } from '../../test/parts/redis-server.ts';
 import { TemporaryTree } from '../../test/parts/temporary-tree.ts';
-import { Dice } from '../../tools/soak/dice.ts';
+import { SeededRandom } from '../../tools/soak/seeded-random.ts';
 import { provide } from '../packages.ts';
 
 type Call = 'Exists' | 'Fetch';
@@ -132,7 +132,7 @@ async function fill(url: string, digests: readonly Digest[]): Promise<void> {
 }
 
 function shuffled(digests: readonly Digest[], name: string): Digest[] {
-  const dice = new Dice(seed, name);
+  const dice = new SeededRandom(seed, name);
   return digests
     .map((digest) => ({ digest, at: dice.fraction() }))
     .sort((one, other) => one.at - other.at)

@@ -4,7 +4,7 @@
  * repository, as the layers of an image are asked for together.
  */
 import { type Digest, digestOf } from '../../src/reference/digest.js';
-import { Dice } from '../../tools/soak/dice.ts';
+import { SeededRandom } from '../../tools/soak/seeded-random.ts';
 
 export class Catalogue {
   readonly #digests: readonly Digest[];
@@ -52,7 +52,7 @@ export function zipfRanks(
     sum += (rank + 1) ** -exponent;
     upTo[rank] = sum;
   }
-  const dice = new Dice(seed, `zipf ${exponent}`);
+  const dice = new SeededRandom(seed, `zipf ${exponent}`);
   return Uint32Array.from({ length: count }, () => firstBeyond(upTo, dice.fraction() * sum));
 }
 

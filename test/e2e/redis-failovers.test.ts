@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { Source } from '../../src/gen/layercache/v1/layer_cache.js';
 import { linkPath } from '../../src/reference/layout.js';
-import { JudgedLoad, type LoadedLayer } from '../parts/judged-load.js';
+import { CheckedLoad, type LoadedLayer } from '../parts/checked-load.js';
 import { LayerClient } from '../parts/layer-client.js';
 import { LayercacheProcess } from '../parts/layercache-process.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
@@ -122,7 +122,7 @@ describe.each(cases)('$name', ({ name, strike }) => {
     const struck = layers.filter((layer) => topology.of(layer) === 'membership');
     const spared = layers.filter((layer) => topology.of(layer) === 'nothing');
     expect(struck.length).toBeGreaterThan(2);
-    const load = new JudgedLoad(client, layers, 6);
+    const load = new CheckedLoad(client, layers, 6);
     onTestFinished(() => load.stop());
     const lastHits = (of: readonly LoadedLayer[], since: number) =>
       of.filter((layer) => {

@@ -20,17 +20,17 @@ export async function fuzz(
   for (const { name, weight, check } of targets) {
     const before = tried;
     const begun = performance.now();
-    let verdict = 'ok';
+    let outcome = 'ok';
     try {
       await check(Math.ceil((runs * weight) / weights), seed, () => {
         tried += 1;
       });
     } catch (error) {
       failures += 1;
-      verdict = `FAILED\n${reasonOf(error)}`;
+      outcome = `FAILED\n${reasonOf(error)}`;
     }
     const seconds = ((performance.now() - begun) / 1000).toFixed(1);
-    tell(`  ${name}: ${tried - before} inputs in ${seconds} s: ${verdict}`);
+    tell(`  ${name}: ${tried - before} inputs in ${seconds} s: ${outcome}`);
   }
   return { tried, failures };
 }

@@ -1,6 +1,6 @@
 /**
- * The grammars once more, in another way: letter by letter, without the expressions of the
- * product, so that the two can be held against one another.
+ * The grammars written a second time: letter by letter, without the product's expressions,
+ * so that the two can be compared.
  */
 
 const hexLengths = new Map([

@@ -1,4 +1,4 @@
-/** What a hostile or broken caller sends: valid things with a little damage, and rubbish. */
+/** Inputs of hostile or broken clients: valid values with a little damage, and random ones. */
 import fc from 'fast-check';
 
 const hexOf = (length: number) =>

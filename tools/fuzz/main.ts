@@ -1,6 +1,6 @@
 /**
- * `npm run fuzz`: so many generated inputs over everything that reads what strangers wrote.
- * `-- --help` says what can be chosen.
+ * `npm run fuzz`: generated inputs for everything that parses untrusted input.
+ * `-- --help` lists the options.
  */
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';

@@ -1,4 +1,4 @@
-/** What is fuzzed: each target a property that must hold for whatever comes. */
+/** What is fuzzed: each target is a property that must hold for every input. */
 import { strict as assert } from 'node:assert';
 import { posix } from 'node:path';
 import fc from 'fast-check';
@@ -17,7 +17,7 @@ import { digests, nearly, nearlyBytes, repositories } from './inputs.ts';
 
 export interface Target {
   readonly name: string;
-  /** Of how many inputs one is for this target's kind: the dear ones have fewer. */
+  /** Its share of the inputs; expensive targets have a smaller one. */
   readonly weight: number;
   /** Throws with the counterexample; `tried` is called for each input. */
   check(runs: number, seed: number, tried: () => void): Promise<void>;

@@ -1,13 +1,13 @@
-/** The clients: every RPC, every age, whole layers and ranges; each answer is brought before the judge. */
+/** The clients: every RPC, every age, whole layers and ranges; the oracle checks each answer. */
 import { setTimeout as pause } from 'node:timers/promises';
 import { type ServiceError, status } from '@grpc/grpc-js';
 import type { Duration } from '../../src/gen/google/protobuf/duration.js';
 import { blobPath } from '../../src/reference/layout.js';
 import { bytesOf, LayerClient } from '../../test/parts/layer-client.js';
-import type { Dice } from './dice.ts';
-import type { Complaint, Judge, Question } from './judge.ts';
+import type { GroundTruth } from './ground-truth.ts';
+import type { Complaint, Oracle, Question } from './oracle.ts';
+import type { SeededRandom } from './seeded-random.ts';
 import type { Sum } from './tally.ts';
-import type { Truth } from './truth.ts';
 
 export interface Subject {
   readonly name: string;
@@ -16,10 +16,10 @@ export interface Subject {
 }
 
 export interface CallerParts {
-  readonly truth: Truth;
-  readonly judge: Judge;
+  readonly truth: GroundTruth;
+  readonly oracle: Oracle;
   readonly tally: Sum;
-  readonly dice: Dice;
+  readonly random: SeededRandom;
 }
 
 type Asking = Omit<Question, 'begun' | 'ended'>;
@@ -45,24 +45,24 @@ const rpcs: readonly (readonly [Ask, number])[] = [
 export class Caller {
   readonly #subject: Subject;
   readonly #client: LayerClient;
-  readonly #truth: Truth;
-  readonly #judge: Judge;
+  readonly #truth: GroundTruth;
+  readonly #oracle: Oracle;
   readonly #tally: Sum;
-  readonly #dice: Dice;
+  readonly #random: SeededRandom;
 
-  constructor(subject: Subject, { truth, judge, tally, dice }: CallerParts) {
+  constructor(subject: Subject, { truth, oracle, tally, random }: CallerParts) {
     this.#subject = subject;
     this.#client = new LayerClient(subject.address);
     this.#truth = truth;
-    this.#judge = judge;
+    this.#oracle = oracle;
     this.#tally = tally;
-    this.#dice = dice;
+    this.#random = random;
   }
 
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await this.#dice.weighed(rpcs)(this, this.#asking());
-      await pause(this.#dice.between(0, 4));
+      await this.#random.weighed(rpcs)(this, this.#asking());
+      await pause(this.#random.between(0, 4));
     }
   }
 
@@ -72,17 +72,17 @@ export class Caller {
 
   async exists(asking: Asking): Promise<void> {
     const { repository, name, maxAgeMs } = asking;
-    await this.#judged('Exists', asking, async () => {
+    await this.#checked('Exists', asking, async () => {
       const { exists } = await this.#client.exists(repository, name.digest, durationOf(maxAgeMs));
-      return (question) => (exists ? this.#judge.present(question) : this.#judge.absent(question));
+      return (question) => (exists ? this.#oracle.present(question) : this.#oracle.absent(question));
     });
   }
 
   async stat(asking: Asking): Promise<void> {
     const { repository, name, maxAgeMs } = asking;
-    await this.#judged('Stat', asking, async () => {
+    await this.#checked('Stat', asking, async () => {
       const { digest, length } = await this.#client.stat(repository, name.digest, durationOf(maxAgeMs));
-      return (question) => this.#judge.stat(question, digest, Number(length));
+      return (question) => this.#oracle.stat(question, digest, Number(length));
     });
   }
 
@@ -90,8 +90,8 @@ export class Caller {
   async findMissing(first: Asking): Promise<void> {
     const { repository, maxAgeMs } = first;
     const names = new Set([first.name]);
-    for (let count = this.#dice.between(0, 9); count > 0; count -= 1)
-      names.add(this.#dice.pick(this.#truth.names) ?? first.name);
+    for (let count = this.#random.between(0, 9); count > 0; count -= 1)
+      names.add(this.#random.pick(this.#truth.names) ?? first.name);
     const digests = [...names].map(({ digest }) => digest as string);
     const begun = performance.now();
     this.#tally.calls += 1;
@@ -105,8 +105,8 @@ export class Caller {
     const ended = performance.now();
     const complaints = [...names].map((name): Complaint => {
       const question = { ...first, name, begun, ended };
-      if (missing === undefined) return this.#judge.failed(question, code ?? status.UNKNOWN, false);
-      return missing.has(name.digest) ? this.#judge.absent(question) : this.#judge.present(question);
+      if (missing === undefined) return this.#oracle.failed(question, code ?? status.UNKNOWN, false);
+      return missing.has(name.digest) ? this.#oracle.absent(question) : this.#oracle.present(question);
     });
     // One digest's failure is enough for the call's.
     const isRight =
@@ -116,32 +116,32 @@ export class Caller {
 
   async fetchWhole(asking: Asking): Promise<void> {
     const { repository, name, maxAgeMs } = asking;
-    await this.#judged('Fetch', asking, async () => {
+    await this.#checked('Fetch', asking, async () => {
       const range = { maxAge: durationOf(maxAgeMs) };
       const { header, bytes } = await bytesOf(this.#client.fetch(repository, name.digest, range));
-      return (question) => this.#judge.whole(question, header.digest, Number(header.length), bytes);
+      return (question) => this.#oracle.whole(question, header.digest, Number(header.length), bytes);
     });
   }
 
   async fetchRange(asking: Asking): Promise<void> {
     const { repository, name, maxAgeMs } = asking;
     const size = name.content.bytes.length;
-    const offset = this.#dice.between(1, size - 1);
-    const limit = this.#dice.chance(0.3) ? 0 : this.#dice.between(1, size);
-    await this.#judged('Fetch of a range', asking, async () => {
+    const offset = this.#random.between(1, size - 1);
+    const limit = this.#random.chance(0.3) ? 0 : this.#random.between(1, size);
+    await this.#checked('Fetch of a range', asking, async () => {
       const range = { offset: BigInt(offset), limit: BigInt(limit), maxAge: durationOf(maxAgeMs) };
       const { header, bytes } = await bytesOf(this.#client.fetch(repository, name.digest, range));
-      return (question) => this.#judge.range(question, { offset, limit }, Number(header.length), bytes);
+      return (question) => this.#oracle.range(question, { offset, limit }, Number(header.length), bytes);
     });
   }
 
   async contains(asking: Asking): Promise<void> {
-    await this.#judged(
+    await this.#checked(
       'Contains',
       asking,
       async () => {
         const contains = await this.#client.contains(asking.repository, asking.name.digest);
-        return (question) => (contains ? this.#judge.contained(question) : undefined);
+        return (question) => (contains ? this.#oracle.contained(question) : undefined);
       },
       'cache',
     );
@@ -149,24 +149,24 @@ export class Caller {
 
   async add(asking: Asking): Promise<void> {
     const strict = { ...asking, maxAgeMs: 0 };
-    await this.#judged(
+    await this.#checked(
       'Add',
       strict,
       async () => {
         await this.#client.add(asking.repository, asking.name.digest);
-        return (question) => this.#judge.present(question);
+        return (question) => this.#oracle.present(question);
       },
       'both',
     );
   }
 
   async getMeta(asking: Asking): Promise<void> {
-    await this.#judged(
+    await this.#checked(
       'GetMeta',
       asking,
       async () => {
         const meta = await this.#client.getMeta(asking.name.content.digest);
-        return (question) => this.#judge.meta(question, meta?.path ?? '', Number(meta?.length));
+        return (question) => this.#oracle.meta(question, meta?.path ?? '', Number(meta?.length));
       },
       'cache',
       // That nothing is cached is always right.
@@ -176,28 +176,28 @@ export class Caller {
 
   async setMeta(asking: Asking): Promise<void> {
     const { content } = asking.name;
-    const other = this.#dice.pick(this.#truth.contents) ?? content;
-    const path = blobPath(this.#dice.chance(0.8) ? content.digest : other.digest);
-    const length = content.bytes.length + (this.#dice.chance(0.8) ? 0 : 1);
+    const other = this.#random.pick(this.#truth.contents) ?? content;
+    const path = blobPath(this.#random.chance(0.8) ? content.digest : other.digest);
+    const length = content.bytes.length + (this.#random.chance(0.8) ? 0 : 1);
     const begun = performance.now();
-    await this.#judged(
+    await this.#checked(
       'SetMeta',
       asking,
       async () => {
         await this.#client.setMeta(content.digest, { path, length: BigInt(length) });
-        return (question) => this.#judge.metaTaken(question, path, length);
+        return (question) => this.#oracle.metaTaken(question, path, length);
       },
       'both',
       (code) => {
         if (code !== status.FAILED_PRECONDITION) return false;
         const question = { ...asking, begun, ended: performance.now() };
-        return this.#judge.metaRefused(question, path, length) === undefined;
+        return this.#oracle.metaRefused(question, path, length) === undefined;
       },
     );
   }
 
   async remove(asking: Asking): Promise<void> {
-    await this.#judged(
+    await this.#checked(
       'Remove',
       asking,
       async () => {
@@ -210,14 +210,14 @@ export class Caller {
 
   #asking(): Asking {
     const { name: server, usesRedis } = this.#subject;
-    const repository = this.#dice.pick(this.#truth.repositories);
-    const name = this.#dice.pick(this.#truth.names);
+    const repository = this.#random.pick(this.#truth.repositories);
+    const name = this.#random.pick(this.#truth.names);
     if (repository === undefined || name === undefined) throw new Error('there is nothing to ask about');
-    return { server, usesRedis, repository, name, maxAgeMs: this.#dice.pick(agesMs) };
+    return { server, usesRedis, repository, name, maxAgeMs: this.#random.pick(agesMs) };
   }
 
-  /** Asks, and judges the answer or the failure. `asks`: what the call needs to be well. */
-  async #judged(
+  /** Makes a call and checks the answer or the failure. `asks`: what the call needs to work. */
+  async #checked(
     rpc: string,
     asking: Asking,
     ask: () => Promise<(question: Question) => Complaint>,
@@ -226,19 +226,19 @@ export class Caller {
   ): Promise<void> {
     const begun = performance.now();
     this.#tally.calls += 1;
-    let judge: (question: Question) => Complaint;
+    let oracle: (question: Question) => Complaint;
     try {
-      judge = await ask();
+      oracle = await ask();
     } catch (error) {
       const { code } = error as ServiceError;
       if (code === undefined) throw error;
-      judge = (question) => {
+      oracle = (question) => {
         if (isRightFailure(code)) return undefined;
-        if (asks === 'cache') return this.#judge.cacheFailed(question, code);
-        return this.#judge.failed(question, code, asks === 'both');
+        if (asks === 'cache') return this.#oracle.cacheFailed(question, code);
+        return this.#oracle.failed(question, code, asks === 'both');
       };
     }
-    const complaint = judge({ ...asking, begun, ended: performance.now() });
+    const complaint = oracle({ ...asking, begun, ended: performance.now() });
     if (complaint !== undefined) this.#complain(rpc, asking, complaint);
   }
 

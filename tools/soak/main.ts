@@ -1,4 +1,4 @@
-/** `npm run soak`: minutes of trouble for three servers. `-- --help` says what can be chosen. */
+/** `npm run soak`: minutes of injected faults for three servers. `-- --help` lists the options. */
 import { randomInt } from 'node:crypto';
 import { parseArgs } from 'node:util';
 import { soak } from './soak.ts';
@@ -24,13 +24,13 @@ if (!(seconds >= 1 && seconds <= 86_400) || !Number.isSafeInteger(seed)) {
 }
 
 console.log(`soak: ${seconds} s, seed ${seed}`);
-const verdict = await soak({ seconds, seed, tell: (line) => console.log(line) });
-for (const [kind, count] of [...verdict.faults].sort()) console.log(`  ${kind}: ${count}`);
-for (const complaint of verdict.complaints) console.log(`  WRONG: ${complaint}`);
+const result = await soak({ seconds, seed, tell: (line) => console.log(line) });
+for (const [kind, count] of [...result.faults].sort()) console.log(`  ${kind}: ${count}`);
+for (const complaint of result.complaints) console.log(`  WRONG: ${complaint}`);
 console.log(
-  `soak: seed ${seed}: ${verdict.calls} calls, ${verdict.faultCount} faults and cancellations, ` +
-    `${verdict.wrongCount} wrong answers, ${verdict.unexplained} UNAVAILABLE without a cause of ours; ` +
-    `the oldest yes that was taken at any age was stale by ${Math.round(verdict.oldestYesMs)} ms: ` +
-    (verdict.ok ? 'PASSED' : 'FAILED'),
+  `soak: seed ${seed}: ${result.calls} calls, ${result.faultCount} faults and cancellations, ` +
+    `${result.wrongCount} wrong answers, ${result.unexplained} UNAVAILABLE without a cause of ours; ` +
+    `the oldest yes that was taken at any age was stale by ${Math.round(result.oldestYesMs)} ms: ` +
+    (result.ok ? 'PASSED' : 'FAILED'),
 );
-process.exitCode = verdict.ok ? 0 : 1;
+process.exitCode = result.ok ? 0 : 1;

@@ -1,30 +1,30 @@
-/** A Redis that is killed, stopped, emptied, full, cut off and written to by strangers. */
+/** Faults of Redis: killed, stopped, emptied, full, connections cut, entries forged. */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 import { blobPath } from '../../src/reference/layout.js';
 import type { RedisServer } from '../../test/parts/redis-server.js';
-import type { Dice } from './dice.ts';
+import type { GroundTruth } from './ground-truth.ts';
+import type { SeededRandom } from './seeded-random.ts';
 import type { Sum } from './tally.ts';
-import type { Truth } from './truth.ts';
 
 export class RedisChaos {
   readonly #server: RedisServer;
   readonly #plain: Redis;
-  readonly #truth: Truth;
-  readonly #dice: Dice;
+  readonly #truth: GroundTruth;
+  readonly #random: SeededRandom;
   readonly #tally: Sum;
 
-  constructor(server: RedisServer, plain: Redis, truth: Truth, dice: Dice, tally: Sum) {
+  constructor(server: RedisServer, plain: Redis, truth: GroundTruth, random: SeededRandom, tally: Sum) {
     this.#server = server;
     this.#plain = plain;
     this.#truth = truth;
-    this.#dice = dice;
+    this.#random = random;
     this.#tally = tally;
   }
 
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const strike = this.#dice.weighed([
+      const strike = this.#random.weighed([
         ['restarted', 4],
         ['stopped', 3],
         ['full', 2],
@@ -35,18 +35,18 @@ export class RedisChaos {
       this.#tally.fault(`redis: ${strike}`);
       if (strike === 'emptied') await this.#plain.flushall();
       else if (strike === 'forged') await this.#forge();
-      else await this.#trouble(strike);
-      const rest = strike === 'forged' ? this.#dice.between(20, 400) : this.#dice.between(500, 2500);
+      else await this.#fault(strike);
+      const rest = strike === 'forged' ? this.#random.between(20, 400) : this.#random.between(500, 2500);
       await pause(rest, undefined, { signal }).catch(() => {
         // The loop ends with the signal.
       });
     }
   }
 
-  async #trouble(strike: 'restarted' | 'stopped' | 'full' | 'cut off'): Promise<void> {
-    const begun = this.#truth.redis.change('troubled', performance.now());
+  async #fault(strike: 'restarted' | 'stopped' | 'full' | 'cut off'): Promise<void> {
+    const begun = this.#truth.redis.change('faulty', performance.now());
     begun(performance.now());
-    const length = this.#dice.between(0, 2000);
+    const length = this.#random.between(0, 2000);
     switch (strike) {
       case 'restarted':
         await this.#server.kill();
@@ -73,11 +73,11 @@ export class RedisChaos {
 
   /** Rule 8: metadata that nobody may follow. */
   async #forge(): Promise<void> {
-    const victim = this.#dice.pick(this.#truth.contents);
-    const other = this.#dice.pick(this.#truth.contents);
+    const victim = this.#random.pick(this.#truth.contents);
+    const other = this.#random.pick(this.#truth.contents);
     if (victim === undefined || other === undefined || victim === other) return;
     const { length } = victim.bytes;
-    const fields = this.#dice.pick([
+    const fields = this.#random.pick([
       { path: blobPath(other.digest), length: String(length) },
       { path: '../../../../etc/passwd', length: '9' },
       { path: blobPath(victim.digest), length: '-1' },

@@ -3,22 +3,26 @@ import type { ServiceError } from '@grpc/grpc-js';
 import type { RepositoryName } from '../../src/reference/repository-name.js';
 import { bytesOf, LayerClient } from '../../test/parts/layer-client.js';
 import type { Subject } from './callers.ts';
+import type { GroundTruth, Name } from './ground-truth.ts';
 import type { Sum } from './tally.ts';
-import type { Name, Truth } from './truth.ts';
 
-/** How long, in milliseconds, what was wrong in a cache may need to be found out once all is well. */
+/** Milliseconds within which wrong cache entries must be found once no fault is left. */
 const patienceMs = 30_000;
 
 /**
- * Now that nothing changes any more, every stale yes must come to its end, also for those who
- * take any age (rule 15), and every whole layer must be served. Gives what does not come true.
+ * Now that nothing changes any more, every stale yes must end, also for callers without a
+ * `max_age` (rule 15), and every whole layer must be served. Returns what stays wrong.
  */
-export async function untilAtRest(subjects: readonly Subject[], truth: Truth, tally: Sum): Promise<string[]> {
-  const complaints = await Promise.all(subjects.map((subject) => settle(subject, truth, tally)));
+export async function untilAtRest(
+  subjects: readonly Subject[],
+  truth: GroundTruth,
+  tally: Sum,
+): Promise<string[]> {
+  const complaints = await Promise.all(subjects.map((subject) => untilRight(subject, truth, tally)));
   return complaints.flat();
 }
 
-async function settle(subject: Subject, truth: Truth, tally: Sum): Promise<string[]> {
+async function untilRight(subject: Subject, truth: GroundTruth, tally: Sum): Promise<string[]> {
   const client = new LayerClient(subject.address);
   const deadline = performance.now() + patienceMs;
   try {
@@ -50,7 +54,7 @@ async function problemWith(
 ): Promise<string | undefined> {
   const link = name.links.get(repository)?.state.latest ?? 'absent';
   const { kind } = name.content.blob.latest;
-  // Of damage a cache need not know.
+  // A cache need not know of damage.
   if (link === 'damaged' || kind === 'empty') return undefined;
   const isThere = link === 'good' && kind !== 'absent';
   try {

@@ -1,21 +1,21 @@
 /**
  * A mixed load on real servers while their Redis, their storage and their clients
- * misbehave, and a judge who knows what was true when.
+ * misbehave, and an oracle that checks each answer against what was true when.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseRepositoryName } from '../../src/reference/repository-name.js';
 import { RedisServer } from '../../test/parts/redis-server.js';
 import { TemporaryTree } from '../../test/parts/temporary-tree.js';
 import { Caller, type CallerParts } from './callers.ts';
-import { Dice } from './dice.ts';
+import { CancellingClient } from './cancelling-client.ts';
 import { Fleet } from './fleet.ts';
-import { Judge } from './judge.ts';
-import { Leaver } from './leaver.ts';
+import { GroundTruth } from './ground-truth.ts';
+import { Oracle } from './oracle.ts';
 import { RedisChaos } from './redis-chaos.ts';
 import { untilAtRest } from './rest.ts';
+import { SeededRandom } from './seeded-random.ts';
 import { StorageChaos } from './storage-chaos.ts';
 import { Sum } from './tally.ts';
-import { Truth } from './truth.ts';
 
 export interface SoakOptions {
   readonly seconds: number;
@@ -27,13 +27,13 @@ export interface SoakOptions {
   tell(line: string): void;
 }
 
-export interface Verdict {
+export interface SoakResult {
   readonly ok: boolean;
   readonly calls: number;
   readonly faults: ReadonlyMap<string, number>;
   readonly faultCount: number;
   readonly wrongCount: number;
-  /** Everything that speaks against the servers, the first of each kind. */
+  /** Everything that the servers did wrong, the first of each kind. */
   readonly complaints: readonly string[];
   readonly unexplained: number;
   readonly oldestYesMs: number;
@@ -48,14 +48,14 @@ const sizes = [1, 2, 3, 5, 8, 13, 21, 34, 55, 64, 65, 100, 130, 200, 300, 400, 5
   .concat(2, 100, 1500 * kib, 2500 * kib);
 const callersEach = 4;
 /**
- * From so many seconds on there is a rest after each third. The first third fills what may
- * be filled (pools, tables); what a leak takes in the second it takes again in the last.
+ * Seconds from which there is a pause after each third. The first third fills pools and
+ * tables; what a leak takes in the second third it takes again in the last.
  */
 const longSeconds = 60;
 const parts = 3;
-/** Milliseconds in which a server that is quiet has collected its garbage. */
+/** Milliseconds in which a server without calls collects its garbage. */
 const restMs = 12_000;
-/** The share of calls that may be UNAVAILABLE for no reason that was made: a busy machine has some. */
+/** The share of calls that may be UNAVAILABLE without an injected fault: a busy machine has some. */
 const unexplainedShare = 0.01;
 
 export async function soak({
@@ -64,22 +64,33 @@ export async function soak({
   serverArgs = [],
   enough = Number.POSITIVE_INFINITY,
   tell,
-}: SoakOptions): Promise<Verdict> {
+}: SoakOptions): Promise<SoakResult> {
   const tally = new Sum();
-  const truth = new Truth(repositories, sizes, new Dice(seed, 'layers'));
-  const judge = new Judge(truth);
+  const truth = new GroundTruth(repositories, sizes, new SeededRandom(seed, 'layers'));
+  const oracle = new Oracle(truth);
   const tree = await TemporaryTree.create();
   const redis = await RedisServer.start({ args: ['--maxmemory-policy', 'noeviction'] });
   let fleet: Fleet | undefined;
   const clients: { close(): void }[] = [];
   try {
-    const storage = new StorageChaos(tree, truth, new Dice(seed, 'storage'), tally);
+    const storage = new StorageChaos(tree, truth, new SeededRandom(seed, 'storage'), tally);
     await storage.fill();
     fleet = await Fleet.start(tree, redis, serverArgs);
-    const striker = new RedisChaos(redis, await redis.client(), truth, new Dice(seed, 'redis'), tally);
-    const partsOf = (name: string): CallerParts => ({ truth, judge, tally, dice: new Dice(seed, name) });
+    const striker = new RedisChaos(
+      redis,
+      await redis.client(),
+      truth,
+      new SeededRandom(seed, 'redis'),
+      tally,
+    );
+    const partsOf = (name: string): CallerParts => ({
+      truth,
+      oracle,
+      tally,
+      random: new SeededRandom(seed, name),
+    });
     const callers = fleet.members.flatMap((member) => [
-      new Leaver(member, partsOf(`${member.name} leaver`)),
+      new CancellingClient(member, partsOf(`${member.name} cancelling`)),
       ...Array.from(
         { length: callersEach },
         (_, index) => new Caller(member, partsOf(`${member.name} ${index}`)),
@@ -107,8 +118,8 @@ export async function soak({
     for (const caller of callers) caller.close();
     const leaks = await fleet.leaks();
     const idle =
-      judge.unexplained > tally.calls * unexplainedShare
-        ? [`${judge.unexplained} calls were UNAVAILABLE for no reason`]
+      oracle.unexplained > tally.calls * unexplainedShare
+        ? [`${oracle.unexplained} calls were UNAVAILABLE for no reason`]
         : [];
     const complaints = [...tally.wrong, ...atRest, ...leaks, ...idle, ...fleet.defects()];
     return {
@@ -118,8 +129,8 @@ export async function soak({
       faultCount: tally.faultCount + tally.cancelled,
       wrongCount: tally.wrongCount,
       complaints,
-      unexplained: judge.unexplained,
-      oldestYesMs: judge.oldestYesMs,
+      unexplained: oracle.unexplained,
+      oldestYesMs: oracle.oldestYesMs,
     };
   } finally {
     for (const client of clients) client.close();

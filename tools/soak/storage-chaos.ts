@@ -1,13 +1,20 @@
-/** Pushes, garbage collections, bit rot, volumes that come and go: the storage's life, hastened. */
+/** Faults and changes of the storage: pushes, garbage collections, bit rot, volumes that come and go. */
 import { mkdir, open, rename, rm, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { blobPath, linkPath } from '../../src/reference/layout.js';
 import type { RepositoryName } from '../../src/reference/repository-name.js';
 import type { TemporaryTree } from '../../test/parts/temporary-tree.js';
-import type { Dice } from './dice.ts';
+import {
+  absentBlob,
+  type BlobState,
+  type Content,
+  type GroundTruth,
+  type Link,
+  type Name,
+} from './ground-truth.ts';
+import type { SeededRandom } from './seeded-random.ts';
 import type { Sum } from './tally.ts';
-import { absentBlob, type BlobState, type Content, type Link, type Name, type Truth } from './truth.ts';
 
 interface Place {
   readonly repository: RepositoryName;
@@ -20,15 +27,15 @@ const mendingShare = 0.58;
 
 export class StorageChaos {
   readonly #tree: TemporaryTree;
-  readonly #truth: Truth;
-  readonly #dice: Dice;
+  readonly #truth: GroundTruth;
+  readonly #random: SeededRandom;
   readonly #tally: Sum;
   readonly #places: readonly Place[];
 
-  constructor(tree: TemporaryTree, truth: Truth, dice: Dice, tally: Sum) {
+  constructor(tree: TemporaryTree, truth: GroundTruth, random: SeededRandom, tally: Sum) {
     this.#tree = tree;
     this.#truth = truth;
-    this.#dice = dice;
+    this.#random = random;
     this.#tally = tally;
     this.#places = truth.names.flatMap((name) =>
       Array.from(name.links, ([repository, link]) => ({ repository, name, link })),
@@ -44,19 +51,19 @@ export class StorageChaos {
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       await this.#step(signal);
-      await pause(this.#dice.between(10, 60));
+      await pause(this.#random.between(10, 60));
     }
   }
 
   async #step(signal: AbortSignal): Promise<void> {
-    const dice = this.#dice;
-    if (dice.chance(0.012)) return await this.#takeRootAway(signal);
+    const random = this.#random;
+    if (random.chance(0.012)) return await this.#takeRootAway(signal);
     const broken = this.#places.filter(({ link }) => link.state.latest !== 'good');
     const damaged = this.#truth.contents.filter(({ blob }) => blob.latest.kind !== 'good');
-    if (broken.length + damaged.length > 0 && dice.chance(mendingShare)) {
-      const place = dice.pick(broken);
-      const content = dice.pick(damaged);
-      if (content !== undefined && (place === undefined || dice.chance(0.5)))
+    if (broken.length + damaged.length > 0 && random.chance(mendingShare)) {
+      const place = random.pick(broken);
+      const content = random.pick(damaged);
+      if (content !== undefined && (place === undefined || random.chance(0.5)))
         return await this.#putBlob(content);
       if (place !== undefined) return await this.#putLink(place);
     }
@@ -64,8 +71,8 @@ export class StorageChaos {
   }
 
   async #harm(): Promise<void> {
-    const dice = this.#dice;
-    const harm = dice.weighed([
+    const random = this.#random;
+    const harm = random.weighed([
       ['unlink', 10],
       ['garbage', 5],
       ['flip', 3],
@@ -73,8 +80,8 @@ export class StorageChaos {
       ['empty', 1],
       ['bad link', 1],
     ] as const);
-    const place = dice.pick(this.#places.filter(({ link }) => link.state.latest === 'good'));
-    const content = dice.pick(this.#truth.contents.filter(({ blob }) => blob.latest.kind === 'good'));
+    const place = random.pick(this.#places.filter(({ link }) => link.state.latest === 'good'));
+    const content = random.pick(this.#truth.contents.filter(({ blob }) => blob.latest.kind === 'good'));
     if (harm === 'unlink') return await this.#removeLink(place);
     if (harm === 'bad link') return await this.#damageLink(place);
     if (content === undefined) return;
@@ -83,14 +90,14 @@ export class StorageChaos {
     const { bytes } = content;
     if (harm === 'garbage') return await this.#blobBecomes(content, absentBlob, () => rm(file));
     if (harm === 'flip') {
-      const at = dice.between(0, bytes.length - 1);
+      const at = random.between(0, bytes.length - 1);
       const flipped = Buffer.from(bytes);
-      flipped[at] = (bytes[at] ?? 0) ^ (1 << dice.between(0, 7));
+      flipped[at] = (bytes[at] ?? 0) ^ (1 << random.between(0, 7));
       return await this.#blobBecomes(content, { kind: 'flipped', bytes: flipped }, () =>
         writeByte(file, flipped, at),
       );
     }
-    const length = harm === 'empty' ? 0 : dice.between(1, bytes.length - 1);
+    const length = harm === 'empty' ? 0 : random.between(1, bytes.length - 1);
     const cut: BlobState = { kind: harm, bytes: bytes.subarray(0, length) };
     await this.#blobBecomes(content, cut, () => truncate(file, length));
   }
@@ -131,9 +138,9 @@ export class StorageChaos {
     const gone = this.#truth.root.change('away', performance.now());
     await rename(root, away);
     gone(performance.now());
-    const leavesDirectory = this.#dice.chance(0.5);
+    const leavesDirectory = this.#random.chance(0.5);
     if (leavesDirectory) await mkdir(root);
-    await pause(this.#dice.between(50, 1200), undefined, { signal }).catch(() => {
+    await pause(this.#random.between(50, 1200), undefined, { signal }).catch(() => {
       // The end is near: it is brought back at once.
     });
     const back = this.#truth.root.change('there', performance.now());

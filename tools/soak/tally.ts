@@ -1,4 +1,4 @@
-/** What was done and what came of it, counted. */
+/** Counts of calls, faults and wrong answers. */
 export class Sum {
   calls = 0;
   cancelled = 0;

@@ -6,12 +6,12 @@ interface Span<S> {
   until: number;
 }
 
-/** How long, in milliseconds, one can look back. */
+/** Milliseconds for which old states are kept. */
 const memoryMs = 60_000;
 
 /**
- * What one fact was when, as far as it is known from outside: while a change is being made
- * both the old state and the new one are possible. Times are milliseconds on one clock.
+ * The states of one fact over time, as far as they are known from outside: while a change is
+ * being made both the old state and the new one are possible. Times are milliseconds on one clock.
  */
 export class Timeline<S> {
   #spans: Span<S>[];

@@ -1,11 +1,11 @@
 /**
  * What is in the registry's tree, and when it was: layers, their links from repositories,
- * their blobs whole or damaged. Who changes the tree says so here; the judge looks it up.
+ * their blobs whole or damaged. Whatever changes the tree records it here for the oracle.
  */
 import { createHash } from 'node:crypto';
 import { type Digest, digestOf } from '../../src/reference/digest.js';
 import type { RepositoryName } from '../../src/reference/repository-name.js';
-import type { Dice } from './dice.ts';
+import type { SeededRandom } from './seeded-random.ts';
 import { Timeline } from './timeline.ts';
 
 export type LinkState = 'good' | 'absent' | 'damaged';
@@ -42,18 +42,18 @@ export interface Link {
 const nothing = Buffer.alloc(0);
 export const absentBlob: BlobState = { kind: 'absent', bytes: nothing };
 
-export class Truth {
+export class GroundTruth {
   readonly repositories: readonly RepositoryName[];
   readonly contents: readonly Content[];
   readonly names: readonly Name[];
   readonly root = new Timeline<'there' | 'away'>('there');
-  readonly redis = new Timeline<'well' | 'troubled'>('well');
+  readonly redis = new Timeline<'well' | 'faulty'>('well');
 
   /** Layers of all sizes; each is at home in some repositories and never in the others. */
-  constructor(repositories: readonly RepositoryName[], sizes: readonly number[], dice: Dice) {
+  constructor(repositories: readonly RepositoryName[], sizes: readonly number[], random: SeededRandom) {
     this.repositories = repositories;
     this.contents = sizes.map((size) => {
-      const bytes = dice.bytes(size);
+      const bytes = random.bytes(size);
       return {
         bytes,
         digest: digestIn('sha256', bytes),
@@ -92,7 +92,7 @@ function digestIn(algorithm: 'sha256' | 'sha512', bytes: Buffer): Digest {
   return digestOf(algorithm, createHash(algorithm).update(bytes).digest('hex'));
 }
 
-/** Whether a look at such a blob says that it is there. */
+/** Whether a lookup finds such a blob. */
 export function isPresent({ kind }: BlobState): boolean {
   return kind === 'good' || kind === 'flipped' || kind === 'cut';
 }

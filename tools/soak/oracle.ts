@@ -1,18 +1,25 @@
 /**
- * Whether an answer is right. An answer is right if it was true at some moment of its call,
- * widened by what the rules allow: a yes may be as old as the caller takes it (rule 15), a
- * no never (rule 12), and bytes either hash to their digest or, of a range, are what the
- * blob held (rule 7).
+ * The test oracle: decides whether an answer is right. It is if it was true at some moment
+ * of its call, widened by what the rules allow: a yes may be as old as the caller accepts
+ * (rule 15), a no never (rule 12), and bytes either hash to their digest or, of a range,
+ * are what the blob held (rule 7).
  */
 import { status } from '@grpc/grpc-js';
 import { blobPath } from '../../src/reference/layout.js';
 import type { RepositoryName } from '../../src/reference/repository-name.js';
-import { type BlobState, isDamaged, isPresent, type Link, type Name, type Truth } from './truth.ts';
+import {
+  type BlobState,
+  type GroundTruth,
+  isDamaged,
+  isPresent,
+  type Link,
+  type Name,
+} from './ground-truth.ts';
 
-/** A call about one layer; times as the truth has them. */
+/** A call about one layer; times are on the clock of the ground truth. */
 export interface Question {
   readonly server: string;
-  /** Whether the server shares the Redis that is struck. */
+  /** Whether the server shares the Redis that faults are injected into. */
   readonly usesRedis: boolean;
   readonly repository: RepositoryName;
   readonly name: Name;
@@ -26,28 +33,28 @@ export interface Question {
 export type Complaint = string | undefined;
 
 /**
- * Milliseconds after which nothing that looked before a layer was gone can still write it
- * back: the longest a lookup takes here, and the longest that Redis is stopped.
+ * Milliseconds after which no lookup from before a layer was gone can still write it back:
+ * the longest that a lookup takes here, and the longest that Redis is stopped.
  */
 export const lateWriteMs = 8_000;
-/** How long after its end a trouble may still be felt: connections and breakers come back. */
-const afterpainsMs = 6_000;
-/** Clocks of two processes. */
+/** Milliseconds after its end in which a fault may still have effects: connections and breakers recover. */
+const recoveryMs = 6_000;
+/** Milliseconds by which the clocks of two processes may differ. */
 const slackMs = 2;
 
-export class Judge {
-  /** The oldest yes that a caller of any age was given, in milliseconds. */
+export class Oracle {
+  /** The age of the oldest yes that a call without `max_age` was given, in milliseconds. */
   oldestYesMs = 0;
-  /** UNAVAILABLE where nothing was the matter. */
+  /** Calls that were UNAVAILABLE although no fault was injected. */
   unexplained = 0;
-  readonly #truth: Truth;
+  readonly #truth: GroundTruth;
   readonly #denials = new Map<string, number>();
 
-  constructor(truth: Truth) {
+  constructor(truth: GroundTruth) {
     this.#truth = truth;
   }
 
-  /** Exists, FindMissing, and what a Stat or a Fetch that is answered implies. */
+  /** A yes of Exists or FindMissing, which an answered Stat or Fetch implies. */
   present(question: Question): Complaint {
     const { repository, name, maxAgeMs, begun, ended } = question;
     const link = name.links.get(repository);
@@ -125,15 +132,15 @@ export class Judge {
         const link = name.links.get(repository);
         if (link?.state.possible(begun, ended).includes('damaged')) return undefined;
         const states = name.content.blob.possible(begun, ended);
-        // A change under a reader is told so too.
+        // So is a change while a reader reads.
         if (states.length > 1 || states.some(isDamaged)) return undefined;
         return 'DATA_LOSS of a layer that is whole';
       }
       case status.OUT_OF_RANGE:
         return name.content.wasDamaged ? undefined : 'OUT_OF_RANGE within the layer';
       case status.UNAVAILABLE:
-        if (this.#storageTrouble(name, begun, ended)) return undefined;
-        if (asksCache && this.cacheTrouble(question)) return undefined;
+        if (this.#storageFault(name, begun, ended)) return undefined;
+        if (asksCache && this.cacheFault(question)) return undefined;
         this.unexplained += 1;
         return undefined;
       default:
@@ -141,15 +148,15 @@ export class Judge {
     }
   }
 
-  /** Whether Redis was, or may still have been, in trouble. */
-  cacheTrouble({ usesRedis, begun, ended }: Question): boolean {
-    return usesRedis && this.#truth.redis.possible(begun - afterpainsMs, ended).includes('troubled');
+  /** Whether a fault of Redis lasted, or may still have had effects, during the call. */
+  cacheFault({ usesRedis, begun, ended }: Question): boolean {
+    return usesRedis && this.#truth.redis.possible(begun - recoveryMs, ended).includes('faulty');
   }
 
   /** A call that asks the cache alone has failed. */
   cacheFailed(question: Question, code: status): Complaint {
     if (code !== status.UNAVAILABLE) return `status ${status[code]}`;
-    if (!this.cacheTrouble(question)) this.unexplained += 1;
+    if (!this.cacheFault(question)) this.unexplained += 1;
     return undefined;
   }
 
@@ -174,14 +181,14 @@ export class Judge {
     return could ? undefined : 'metadata that are right were refused';
   }
 
-  #storageTrouble({ content }: Name, begun: number, ended: number): boolean {
+  #storageFault({ content }: Name, begun: number, ended: number): boolean {
     // A blob that comes and goes under a call is UNAVAILABLE at the second time (rule 6).
     if (content.blob.possible(begun, ended).length > 1) return true;
-    return this.#truth.root.possible(begun - afterpainsMs, ended).includes('away');
+    return this.#truth.root.possible(begun - recoveryMs, ended).includes('away');
   }
 }
 
-/** Part by part: the look reads the link first and the blob after it. */
+/** Link and blob each on its own: a lookup reads the link first and the blob after it. */
 function couldBePresent(name: Name, link: Link, from: number, to: number): boolean {
   return (
     link.state.possible(from, to).includes('good') && name.content.blob.possible(from, to).some(isPresent)

@@ -1,8 +1,8 @@
-/** Chance from a seed: one who throws the same dice in the same order sees the same numbers. */
-export class Dice {
+/** Pseudo-random numbers from a seed: the same calls in the same order give the same numbers. */
+export class SeededRandom {
   #state: number;
 
-  /** `name` tells those apart who share a seed. */
+  /** `name` makes a sequence of its own out of a shared seed. */
   constructor(seed: number, name: string) {
     let state = seed >>> 0;
     for (const letter of name) state = Math.imul(state ^ (letter.codePointAt(0) ?? 0), 0x01000193) >>> 0;

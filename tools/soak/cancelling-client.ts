@@ -2,30 +2,30 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { credentials } from '@grpc/grpc-js';
 import { LayerCacheServiceClient } from '../../src/gen/layercache/v1/layer_cache.js';
 import { agesMs, type CallerParts, durationOf, type Subject } from './callers.ts';
-import type { Dice } from './dice.ts';
+import type { GroundTruth } from './ground-truth.ts';
+import type { SeededRandom } from './seeded-random.ts';
 import type { Sum } from './tally.ts';
-import type { Truth } from './truth.ts';
 
-/** A client that leaves: cancels at any moment, before the call, in it, or after. */
-export class Leaver {
+/** A client that cancels its calls: before they begin, while they run, or after they ended. */
+export class CancellingClient {
   readonly #client: LayerCacheServiceClient;
-  readonly #truth: Truth;
+  readonly #truth: GroundTruth;
   readonly #tally: Sum;
-  readonly #dice: Dice;
+  readonly #random: SeededRandom;
 
-  constructor({ address }: Subject, { truth, tally, dice }: CallerParts) {
+  constructor({ address }: Subject, { truth, tally, random }: CallerParts) {
     this.#client = new LayerCacheServiceClient(address, credentials.createInsecure(), {
       'grpc.use_local_subchannel_pool': 1,
     });
     this.#truth = truth;
     this.#tally = tally;
-    this.#dice = dice;
+    this.#random = random;
   }
 
   async run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await this.#leaveOne();
-      await pause(this.#dice.between(0, 10));
+      await this.#cancelOne();
+      await pause(this.#random.between(0, 10));
     }
   }
 
@@ -33,18 +33,18 @@ export class Leaver {
     this.#client.close();
   }
 
-  async #leaveOne(): Promise<void> {
-    const dice = this.#dice;
+  async #cancelOne(): Promise<void> {
+    const random = this.#random;
     const request = {
-      repository: dice.pick(this.#truth.repositories) ?? '',
-      digest: dice.pick(this.#truth.names)?.digest ?? '',
-      maxAge: durationOf(dice.pick(agesMs)),
+      repository: random.pick(this.#truth.repositories) ?? '',
+      digest: random.pick(this.#truth.names)?.digest ?? '',
+      maxAge: durationOf(random.pick(agesMs)),
     };
     this.#tally.calls += 1;
     this.#tally.cancelled += 1;
-    if (dice.chance(0.5)) {
+    if (random.chance(0.5)) {
       const call = this.#client.exists(request, () => {});
-      await pause(dice.between(0, 3));
+      await pause(random.between(0, 3));
       call.cancel();
       return;
     }
@@ -53,9 +53,9 @@ export class Leaver {
     const over = new Promise<void>((resolve) => {
       stream.on('error', () => resolve()).on('end', resolve);
     });
-    // Some read, some only let it come.
-    if (dice.chance(0.5)) stream.on('data', () => {});
-    await pause(dice.between(0, 8));
+    // Some read the stream, some do not.
+    if (random.chance(0.5)) stream.on('data', () => {});
+    await pause(random.between(0, 8));
     stream.cancel();
     stream.resume();
     await over;

@@ -1,4 +1,4 @@
-/** Calls without a pause, by a client that knows what is true: every answer is judged, and where it came from is kept. */
+/** Continuous calls by a client that knows the right answers: checks each, and records whether it was a hit. */
 import { Source } from '../../src/gen/layercache/v1/layer_cache.js';
 import type { Digest } from '../../src/reference/digest.js';
 import type { RepositoryName } from '../../src/reference/repository-name.js';
@@ -11,7 +11,7 @@ export interface LoadedLayer {
 }
 
 /** One right answer about a layer that is there. */
-export interface JudgedAnswer {
+export interface CheckedAnswer {
   readonly layer: LoadedLayer;
   /** When it came, in milliseconds of `performance.now()`. */
   readonly at: number;
@@ -22,8 +22,8 @@ const absent = `sha256:${'0'.repeat(64)}`;
 /** Milliseconds of rest after a call: the machine has other work too. */
 const restMs = 4;
 
-export class JudgedLoad {
-  readonly answers: JudgedAnswer[] = [];
+export class CheckedLoad {
+  readonly answers: CheckedAnswer[] = [];
   /** What went wrong: calls that failed, answers that were not so. */
   readonly wrongs: unknown[] = [];
   calls = 0;
@@ -48,7 +48,7 @@ export class JudgedLoad {
       const layer = this.#layers[turn % this.#layers.length];
       if (layer === undefined) throw new TypeError('no layers');
       try {
-        await this.#judge(layer, turn);
+        await this.#check(layer, turn);
       } catch (error) {
         this.wrongs.push(error);
       }
@@ -56,7 +56,7 @@ export class JudgedLoad {
     }
   }
 
-  async #judge(layer: LoadedLayer, turn: number): Promise<void> {
+  async #check(layer: LoadedLayer, turn: number): Promise<void> {
     const { repository, digest, bytes } = layer;
     this.calls += 2;
     const { exists, source } = await this.#client.exists(repository, digest);
