@@ -98,7 +98,7 @@ it('answers HEAD without a body', async () => {
   expect(Number(response.headers.get('content-length'))).toBeGreaterThan(0);
 });
 
-it('a failure inside is a 500 that tells nothing, is told to us, and the server goes on', async () => {
+it('an internal failure is a 500 without details, is logged, and the server continues', async () => {
   const defect = new Error('/etc/secret');
   metricsText = () => Promise.reject(defect);
   const response = await fetch(`${base}/metrics`);

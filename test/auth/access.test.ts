@@ -123,7 +123,7 @@ describe('with --auth jwt', () => {
     );
   });
 
-  it.each(rpcs)('%s is answered to nobody without a token of ours', async (rpc) => {
+  it.each(rpcs)('%s is refused without a token of ours', async (rpc) => {
     const { connect, layers } = await tokenServer();
     for (const method of [
       'exists',
@@ -158,7 +158,7 @@ describe('with --auth jwt', () => {
     }
   });
 
-  it('who is not known learns nothing of what he asked wrongly', async () => {
+  it('an unauthenticated client learns nothing about what is wrong in its request', async () => {
     const { connect } = await tokenServer();
     const bad = connect();
     const asked = { repository: 'NOT A NAME', digest: 'no digest', maxAge: undefined };
@@ -201,7 +201,7 @@ describe('a token that is known', () => {
     peer: { certificate: undefined },
   });
 
-  it('costs no wait and is verified once, also when many come at once', async () => {
+  it('costs no wait and is verified once, also when many calls bring it at once', async () => {
     const verifier = new ScriptedVerifier();
     const authenticator = new TokenAuthenticator(verifier);
     const [first, second] = [authenticator.identify(call('a')), authenticator.identify(call('a'))];
@@ -273,9 +273,9 @@ describe('with --auth mtls', () => {
     for (const san of ['DNS:frontend.EXAMPLE', 'URI:spiffe://cluster/frontend', 'IP:10.0.0.1']) {
       const { connect } = await certificateServer(policyOf({ san, access: [access] }));
       await call(connect({}, by(frontend)), new Metadata(), repository);
-      for (const stranger of [other, nameless])
+      for (const unlisted of [other, nameless])
         expectRefused(
-          await failure(call(connect({}, by(stranger)), new Metadata(), repository)),
+          await failure(call(connect({}, by(unlisted)), new Metadata(), repository)),
           'SCOPE_MISSING',
         );
     }

@@ -44,7 +44,7 @@ async function keySet(settings: Partial<KeySetUrlSettings> = {}) {
   };
 }
 
-it('is asked for when a token names a key, and again only for one that is not there', async () => {
+it('is requested when a token names a key, and again only for a key that it lacks', async () => {
   const { keys, told, asked, answers } = await keySet();
   expect(await keys.keyFor('one')).toMatchObject({ kty: 'EC' });
   await keys.keyFor('one');
@@ -58,7 +58,7 @@ it('is asked for when a token names a key, and again only for one that is not th
   expect(told).toEqual(['changed', 'changed']);
 });
 
-it('is left alone between two attempts, whatever tokens name', async () => {
+it('is not requested within the cool-down, whatever keys tokens name', async () => {
   const { keys, asked } = await keySet({ coolDownMs: 60_000 });
   await keys.keyFor('one');
   for (let guess = 0; guess < 100; guess++) expect(await keys.keyFor(`guess ${guess}`)).toBeUndefined();
@@ -94,7 +94,7 @@ it.each<[string, RequestListener, RegExp]>([
   },
 );
 
-it('that never came is tried again, and then is there', async () => {
+it('that could not be fetched is requested again, and then is used', async () => {
   const { keys, told, answers } = await keySet({ coolDownMs: 20 });
   answers((_request, response) => response.writeHead(503).end());
   await expect(keys.keyFor('one')).rejects.toThrow(KeysUnavailableError);
@@ -103,7 +103,7 @@ it('that never came is tried again, and then is there', async () => {
   expect(await keys.keyFor('one')).toMatchObject({ kty: 'EC' });
 });
 
-it('is asked for again by itself, so that a key that was taken back counts no longer', async () => {
+it('is requested again by itself, so that a revoked key counts no longer', async () => {
   const { keys, told, answers } = await keySet({ maxAgeMs: 30, coolDownMs: 60_000 });
   await keys.refresh();
   answers((_request, response) => response.end(setOf('two')));
@@ -111,7 +111,7 @@ it('is asked for again by itself, so that a key that was taken back counts no lo
   expect(await keys.keyFor('one')).toBeUndefined();
 });
 
-it('once closed it asks nobody, and ends what is under way', async () => {
+it('once closed it makes no request, and ends the running one', async () => {
   const { keys, told, answers } = await keySet();
   answers(() => {});
   const refreshing = keys.refresh();

@@ -33,16 +33,19 @@ const access = [{ type: 'repository', name: 'library/app', actions: ['pull'] }];
 const now = () => Math.floor(Date.now() / 1000);
 
 let authority: CertificateAuthority;
-let stranger: CertificateAuthority;
+let otherAuthority: CertificateAuthority;
 /** Signs with a certificate of the authority. */
 let own: TokenIssuer;
 let ownCertificate: IssuedCertificate;
 beforeAll(async () => {
-  [authority, stranger] = await Promise.all([CertificateAuthority.create(), CertificateAuthority.create()]);
+  [authority, otherAuthority] = await Promise.all([
+    CertificateAuthority.create(),
+    CertificateAuthority.create(),
+  ]);
   ownCertificate = await authority.issue();
   own = new TokenIssuer(ownCertificate);
 });
-afterAll(() => Promise.all([authority.delete(), stranger.delete()]));
+afterAll(() => Promise.all([authority.delete(), otherAuthority.delete()]));
 
 function withBundle(): Promise<TokenVerifier> {
   const keys = new SigningKeys({ rootCertBundle: authority.cert, jwks: undefined });
@@ -61,7 +64,7 @@ async function refusal(verifier: TokenVerifier, token: string): Promise<string> 
   return (error as Error).message;
 }
 
-describe('a token is taken', () => {
+describe('a token is accepted', () => {
   it('that a certificate signed which leads to a root, as the registry takes it', async () => {
     const token = own.issue(access);
     const { access: authorized, until } = await (await withBundle()).verify(token);
@@ -86,7 +89,7 @@ describe('a token is taken', () => {
   });
 
   it('that a key of the set signed', async () => {
-    const verifier = await withSet(new TokenIssuer(stranger).jwk('other'), own.jwk('one'));
+    const verifier = await withSet(new TokenIssuer(otherAuthority).jwk('other'), own.jwk('one'));
     expect(await verifier.verify(own.issue(access, {}, { kid: 'one' }))).toMatchObject({ access });
   });
 
@@ -231,7 +234,7 @@ describe('a token is refused', () => {
   });
 
   it('whose key the sender brings along, or has fetched from where he likes', async () => {
-    const attacker = new TokenIssuer(stranger);
+    const attacker = new TokenIssuer(otherAuthority);
     const asked: string[] = [];
     const server = (await import('node:http')).createServer((request, response) => {
       asked.push(request.url ?? '');
@@ -262,7 +265,7 @@ describe('a token is refused', () => {
 
   it('whose chain leads to no root of ours', async () => {
     const verifier = await withBundle();
-    const foreign = await stranger.issue();
+    const foreign = await otherAuthority.issue();
     const [intermediate, noAuthority] = await Promise.all([
       authority.issue({ extensions: authorityExtensions }),
       authority.issue(),
@@ -274,7 +277,7 @@ describe('a token is refused', () => {
     const under = (issuer: IssuedCertificate) => authority.issue({}, issuer);
     const chains: TokenIssuer[] = [
       new TokenIssuer(foreign),
-      new TokenIssuer(foreign, stranger),
+      new TokenIssuer(foreign, otherAuthority),
       new TokenIssuer(foreign, ownCertificate),
       new TokenIssuer(foreign, authority),
       new TokenIssuer(await under(noAuthority), noAuthority),
@@ -299,7 +302,7 @@ describe('a token is refused', () => {
 
   it('whose chain is no chain', async () => {
     const verifier = await withBundle();
-    const attacker = new TokenIssuer(stranger);
+    const attacker = new TokenIssuer(otherAuthority);
     const [cert] = own.x5c;
     for (const x5c of [
       [],

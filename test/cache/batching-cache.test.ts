@@ -12,7 +12,7 @@ layerInfoCacheSuite('memory behind batches', async () => new BatchingCache(new M
 
 /** A memory cache that tells what it is asked, and fails it when the test says so. */
 class HeardCache extends MemoryCache {
-  readonly heard: string[] = [];
+  readonly received: string[] = [];
   /** Digests of each question about many. */
   readonly sizes: number[] = [];
   down = false;
@@ -37,7 +37,7 @@ class HeardCache extends MemoryCache {
   }
 
   #hear<T>(what: string, answer: () => Promise<T>): Promise<T> {
-    this.heard.push(what);
+    this.received.push(what);
     if (this.silent) return new Promise(() => {});
     return this.down ? Promise.reject(new CacheError('down, says the test')) : answer();
   }
@@ -66,9 +66,9 @@ describe('BatchingCache', () => {
       cache.contains('other', 'a'),
       cache.contains('other', 'b'),
     ]);
-    expect(inner.heard).toEqual([]);
+    expect(inner.received).toEqual([]);
     expect(await answers).toEqual([true, false, true, [false, true, false, true], false, true]);
-    expect(inner.heard).toEqual(['containsMany repo a,b,c,d', 'containsMany other a,b']);
+    expect(inner.received).toEqual(['containsMany repo a,b,c,d', 'containsMany other a,b']);
   });
 
   it('asks the metadata of a digest once, whatever repositories ask for it', async () => {
@@ -83,30 +83,30 @@ describe('BatchingCache', () => {
     expect(again).toEqual(found);
     expect(elsewhere).toEqual({ member: false, meta });
     expect(unknown).toEqual({ member: true, meta: undefined });
-    expect(inner.heard).toEqual(['contains repo a', 'containsMany other a,b', 'meta a', 'meta b']);
+    expect(inner.received).toEqual(['contains repo a', 'containsMany other a,b', 'meta a', 'meta b']);
   });
 
   it('passes on what is the only question of its turn as it is', async () => {
     expect(await cache.contains('repo', 'a')).toBe(true);
     expect(await cache.containsMany('repo', ['a', 'b'])).toEqual([true, false]);
     expect(await cache.lookup('repo', 'a')).toEqual({ member: true, meta });
-    expect(inner.heard).toEqual(['contains repo a', 'containsMany repo a,b', 'lookup repo a']);
+    expect(inner.received).toEqual(['contains repo a', 'containsMany repo a,b', 'lookup repo a']);
   });
 
   it('answers a lookup and a membership of the same layer', async () => {
     const answers = await Promise.all([cache.lookup('repo', 'a'), cache.contains('repo', 'a')]);
     expect(answers).toEqual([{ member: true, meta }, true]);
-    expect(inner.heard).toEqual(['contains repo a', 'meta a']);
+    expect(inner.received).toEqual(['contains repo a', 'meta a']);
   });
 
-  it('answers nobody with what was asked in an earlier turn', async () => {
+  it('answers no call with a result that was asked for in an earlier turn', async () => {
     inner.silent = true;
     const early = cache.contains('repo', 'x');
     await nextTurn();
     inner.silent = false;
     await inner.add('repo', 'x');
     expect(await cache.contains('repo', 'x')).toBe(true);
-    expect(inner.heard).toEqual(['contains repo x', 'contains repo x']);
+    expect(inner.received).toEqual(['contains repo x', 'contains repo x']);
     expect(await Promise.race([early, Promise.resolve('unanswered')])).toBe('unanswered');
   });
 
@@ -125,7 +125,7 @@ describe('BatchingCache', () => {
       expect(outcome).toMatchObject({ status: 'rejected', reason: { message: 'down, says the test' } });
   });
 
-  it('refuses an empty string without failing those who ask beside it', async () => {
+  it('refuses an empty string without failing the other calls of the turn', async () => {
     const refused = Promise.allSettled([
       cache.contains('repo', ''),
       cache.containsMany('repo', ['b', '']),
@@ -149,7 +149,7 @@ describe('BatchingCache', () => {
     expect(await many).toEqual(Array(1_000).fill(false));
     expect(await last).toEqual({ member: true, meta });
     expect(inner.sizes).toEqual([1_000, 1_500]);
-    expect(inner.heard.at(-1)).toBe('lookup repo a');
+    expect(inner.received.at(-1)).toBe('lookup repo a');
   });
 
   it('rule 13: a deadline fails all that were asked together', async () => {
@@ -167,21 +167,21 @@ describe('BatchingCache', () => {
     for (let time = 0; time < 5; time++) {
       await Promise.allSettled([breaking.contains('repo', 'a'), breaking.contains('repo', 'b')]);
     }
-    const asked = inner.heard.length;
+    const asked = inner.received.length;
     const refused = await Promise.allSettled([breaking.contains('repo', 'a'), breaking.lookup('repo', 'a')]);
     for (const outcome of refused)
       expect(outcome).toMatchObject({ reason: { message: expect.stringContaining('keeps failing') } });
-    expect(inner.heard).toHaveLength(asked);
+    expect(inner.received).toHaveLength(asked);
     inner.down = false;
     await expect
       .poll(() => breaking.lookup('repo', 'a').catch(() => undefined), { timeout: 5_000, interval: 10 })
       .toEqual({ member: true, meta });
   });
 
-  it('sends what nobody has sent yet before it closes', async () => {
+  it('sends what is unsent before it closes', async () => {
     const asked = cache.contains('repo', 'a');
     await cache.close();
     expect(await asked).toBe(true);
-    expect(inner.heard).toEqual(['contains repo a']);
+    expect(inner.received).toEqual(['contains repo a']);
   });
 });

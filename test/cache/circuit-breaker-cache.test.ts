@@ -60,7 +60,7 @@ describe('CircuitBreakerCache', () => {
     expect(inner.count('contains')).toBe(10);
   });
 
-  it('lets one operation look whether the cache is back, and asks again when it is', async () => {
+  it('lets one operation probe the cache, and closes when it answers', async () => {
     inner.down = true;
     await fail(read, 5);
     vi.advanceTimersByTime(1000);
@@ -92,7 +92,7 @@ describe('CircuitBreakerCache', () => {
     expect(inner.count('add')).toBe(20);
   });
 
-  it('what was asked before it broke does not count as the look', async () => {
+  it('an operation from before it opened does not count as the probe', async () => {
     const held = Array.from({ length: 6 }, () => inner.gates.hold('contains'));
     const asked = held.map(() => read().catch(() => 'failed'));
     await held[5]?.reached;

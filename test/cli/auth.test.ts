@@ -1,4 +1,4 @@
-/** The program that tells its callers apart: what it refuses to start with, and that it renews. */
+/** Authentication by options and files: what the program refuses to start with, and that it renews. */
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -60,7 +60,7 @@ describe('a mistake is one line that names the option and quotes nothing, exit c
     expect(code).toBe(2);
   });
 
-  it('health has nobody to ask when admin is off', async () => {
+  it('health needs an admin port', async () => {
     const { code, stderr } = await run(['health', '--admin=off']);
     expect({ code, stderr }).toEqual({
       code: 2,
@@ -69,7 +69,7 @@ describe('a mistake is one line that names the option and quotes nothing, exit c
   });
 });
 
-it('a key that leaves the set counts no longer, also for a token that was taken before', async () => {
+it('a key that leaves the set counts no longer, also for a token that was verified before', async () => {
   const digest = await pushLayer(tree, repository, Buffer.from('a layer'));
   const [first, second] = (await Promise.all([authority.issue(), authority.issue()])).map(
     (certificate) => new TokenIssuer(certificate),

@@ -128,7 +128,7 @@ it('a second signal cuts at once', async () => {
   expect(await ended).toBe(status.UNAVAILABLE);
 });
 
-describe('what nobody caught', () => {
+describe('uncaught errors', () => {
   it.each([
     ['an exception', 'throw new Error("boom")', 'uncaught exception'],
     ['a rejection', 'Promise.reject(new Error("boom"))', 'unhandled rejection'],

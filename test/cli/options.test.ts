@@ -238,7 +238,7 @@ describe('options that do not go together', () => {
       { auth: 'mtls', 'tls-cert': '/c', 'tls-key': '/k', 'tls-client-ca': '/a' },
       '--auth mtls needs --auth-policy',
     ],
-    // Whoever wrote it believes that callers are told apart.
+    // An operator who sets it expects authentication.
     [{ 'auth-jwks': '/k' }, '--auth-jwks needs --auth jwt'],
     [{ 'auth-policy': '/p' }, '--auth-policy needs --auth mtls'],
   ] as const)('%j: %s', (given, message) => {

@@ -14,7 +14,7 @@ class Running {
   said = '';
   readonly child: ChildProcess;
   readonly closed: Promise<unknown>;
-  readonly #heard = new Set<() => void>();
+  readonly #received = new Set<() => void>();
 
   constructor(args: readonly string[], env: NodeJS.ProcessEnv) {
     this.child = spawn(pinnedNode, [quickstart, ...args], {
@@ -26,7 +26,7 @@ class Running {
     for (const stream of [this.child.stdout, this.child.stderr]) {
       stream?.setEncoding('utf8').on('data', (text: string) => {
         this.said += text;
-        for (const look of this.#heard) look();
+        for (const look of this.#received) look();
       });
     }
     this.closed = once(this.child, 'close');
@@ -38,7 +38,7 @@ class Running {
       const look = () => {
         if (this.said.includes(text)) resolve();
       };
-      this.#heard.add(look);
+      this.#received.add(look);
       this.closed.then(() => reject(new Error(`ended without saying so:\n${this.said}`)));
       look();
     });

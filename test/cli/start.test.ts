@@ -178,7 +178,7 @@ describe('layercache health', () => {
     expect((await run(['health'], { env: { LAYERCACHE_ADMIN: `127.0.0.1:${port}` } })).code).toBe(0);
   });
 
-  it('is 1 with one line when nobody listens', async () => {
+  it('is 1 with one line when no server listens', async () => {
     const { address, server } = await taken();
     server.close();
     await once(server, 'close');

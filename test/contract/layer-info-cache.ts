@@ -187,7 +187,7 @@ export function layerInfoCacheSuite(name: string, open: () => Promise<LayerInfoC
 
     it('rule 14: forgets no metadata for a repository that is no member', async () => {
       await cache.record('owner', 'sha256:a', 'sha256:a', meta);
-      await cache.remove('stranger', 'sha256:a');
+      await cache.remove('other-repository', 'sha256:a');
       expect(await cache.lookup('owner', 'sha256:a')).toEqual({ member: true, meta });
     });
 

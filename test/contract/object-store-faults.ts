@@ -133,7 +133,7 @@ export function objectStoreFaultSuite(
     });
 
     describe('a body that hangs', () => {
-      it('rule 16: is unavailable in its time, and its connection is let go of', async () => {
+      it('rule 16: is UNAVAILABLE at its deadline, and its connection is released', async () => {
         const driver = await world.open(500);
         world.faultNext(1, { hangAfter: 200_000 });
         const { reader } = await driver.open(path, whole, live);

@@ -38,7 +38,7 @@ export function objectStoreLookupSuite(name: string, start: () => Promise<StoreB
       await driver.check(options.signal);
       // The connections that the lookup needs are open from now on.
       await layers.stat(repository, digest, options);
-      for (const connection of proxy.connections) connection.heard = '';
+      for (const connection of proxy.connections) connection.received = '';
     });
     afterEach(async () => {
       vi.unstubAllEnvs();
@@ -50,8 +50,8 @@ export function objectStoreLookupSuite(name: string, start: () => Promise<StoreB
       return pushLayer({ put: (path, content) => store.put(path.slice(1), content) }, repository, bytes);
     }
 
-    const heard = () => proxy.connections.map((connection) => connection.heard).join('');
-    const isAsked = (path: string) => heard().includes(path);
+    const received = () => proxy.connections.map((connection) => connection.received).join('');
+    const isAsked = (path: string) => received().includes(path);
 
     it('asks for link and blob before either is answered', async () => {
       for (const connection of proxy.connections) connection.holdReplies();

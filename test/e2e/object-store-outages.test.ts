@@ -153,7 +153,7 @@ describe('the store', () => {
     expect(proxy.requests.filter(({ headers }) => headers['if-match'] !== undefined)).not.toEqual([]);
   });
 
-  it('killed in mid-Fetch for longer: UNAVAILABLE, nothing evicted, and the client goes on at its offset', async () => {
+  it('killed in mid-Fetch for longer: UNAVAILABLE, nothing evicted, and the client continues at its offset', async () => {
     await start('1s');
     await client.stat(repository, longDigest);
     const fetched = await Stalled.begin(longDigest);

@@ -61,7 +61,7 @@ async function untilHit(digest: string): Promise<void> {
 }
 
 describe('Redis', () => {
-  it('killed changes no answer of Exists, Stat or Fetch, is told once in a while, and comes back', async () => {
+  it('killed changes no answer of Exists, Stat or Fetch, is logged once in a while, and comes back', async () => {
     const bytes = randomBytes(200_000);
     const digest = await pushLayer(tree, repository, bytes);
     await expectRightAnswers(bytes, digest);

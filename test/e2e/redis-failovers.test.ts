@@ -168,7 +168,7 @@ describe.each(cases)('$name', ({ name, strike }) => {
   });
 });
 
-it('rule 15: a Remove that was lost with its master comes back, and max_age and the re-check end it', async () => {
+it('rule 15: a Remove that was lost with its master comes back, and max_age or the re-check ends it', async () => {
   const { topology, client } = worldOf(lost);
   const repository = repositoryNamed('library/gone');
   const [byAge, byCheck] = [

@@ -228,10 +228,10 @@ describe('Redis', () => {
       const during = await asker.ask(callsDuring);
       // What is new must be written, which is how a cache that only reads is found out.
       for (let count = 0; count < 6; count += 1) await asker.expectPresent(cold);
-      const heard = heardReads(proxy);
+      const received = receivedReads(proxy);
       const after = await asker.ask(callsAfter);
       if (fault.fails === 'everything') {
-        expect(heardReads(proxy) - heard).toBeLessThan(callsAfter / 4);
+        expect(receivedReads(proxy) - received).toBeLessThan(callsAfter / 4);
         expect(asker.sources.slice(-callsAfter)).not.toContain(Source.SOURCE_CACHE);
       }
       if (fault.fails === 'writes') {
@@ -379,9 +379,9 @@ class Asker {
 }
 
 /** How many questions have gone to Redis. */
-function heardReads(proxy: TcpProxy): number {
+function receivedReads(proxy: TcpProxy): number {
   return proxy.connections.reduce(
-    (sum, { heard }) => sum + (heard.match(/sismember|smismember/gi)?.length ?? 0),
+    (sum, { received }) => sum + (received.match(/sismember|smismember/gi)?.length ?? 0),
     0,
   );
 }

@@ -168,7 +168,7 @@ describe('on the machine’s own file system', () => {
     expect((await fetched(digest)).bytes).toHaveLength(50_000);
   });
 
-  it('no descriptor left to open anything with is UNAVAILABLE; with one again all is well', async () => {
+  it('no file descriptor left is UNAVAILABLE; with one again all works', async () => {
     const digest = await warm();
     const limits = await readFile(`/proc/${server.pid}/limits`, 'utf8');
     const [, soft, hard] = /Max open files\s+(\d+)\s+(\d+)/.exec(limits) ?? [];
@@ -184,7 +184,7 @@ describe('on the machine’s own file system', () => {
     expect((await client.exists(repository, digest, now)).exists).toBe(true);
   });
 
-  it('a FIFO, which would hang whoever reads it, and a directory are no blob: absence', async () => {
+  it('a FIFO, which would hang its reader, and a directory are no blob: absence', async () => {
     const digest = await warm();
     await rm(fileOf(digest));
     execFileSync('mkfifo', [fileOf(digest)]);
@@ -246,7 +246,7 @@ describe('with a repository on another volume', () => {
   });
 });
 
-describe('on a file system that fails when told to', () => {
+describe('on a file system with injected faults', () => {
   let faultFile: string;
   let writes = 0;
 
@@ -341,7 +341,7 @@ describe('on a file system that fails when told to', () => {
     expect((await fetched(hanging)).bytes).toHaveLength(50_000);
   });
 
-  it('rule 16: with every thread hung, cached answers, health and metrics come; with storage back all is well', async () => {
+  it('rule 16: with every thread hung, cached answers, health and metrics work; with storage back all works', async () => {
     const digest = await warm();
     const cold = await Promise.all(
       Array.from({ length: 30 }, () => pushLayer(tree, repository, randomBytes(100))),
@@ -371,7 +371,7 @@ describe('on a file system that fails when told to', () => {
 
     await heal();
     await release(fifo);
-    // The threads are free a moment before the server has heard of it.
+    // The threads are free a moment before the server knows.
     await expect.poll(() => client.exists(repository, digest, now).catch(() => undefined)).toBeDefined();
     expect((await fetched(digest)).bytes).toHaveLength(50_000);
     for (const each of cold) expect((await client.exists(repository, each)).exists).toBe(true);
@@ -385,7 +385,7 @@ describe('on a file system that fails when told to', () => {
     return fifo;
   }
 
-  /** Lets go whoever hangs in it. */
+  /** Ends every open that hangs in it. */
   async function release(fifo: string): Promise<void> {
     const writer = await open(fifo, 'w');
     await expect.poll(() => hungThreads(server.pid)).toBe(0);

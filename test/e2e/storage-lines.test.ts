@@ -108,7 +108,7 @@ describe('s3://', () => {
     );
   });
 
-  it('nobody at the address', async () => {
+  it('no server at the address', async () => {
     const storage = bucket.url('', { port: 1 });
     expect(await warningOf(storage, { env: gateway.environment })).toBe(
       `storage: the bucket ${bucket.name} failed a GET: ECONNREFUSED; not ready until that is mended`,

@@ -102,7 +102,7 @@ describe('storage changed behind a warm cache', () => {
   });
 });
 
-describe('somebody else wrote the cache', () => {
+describe('another client wrote the cache', () => {
   it.each([
     ['another repository’s blob', (digest: Digest) => ({ path: blobPath(digest), length: '9' })],
     ['a file outside', () => ({ path: '../../../etc/passwd', length: '9' })],
@@ -130,7 +130,7 @@ describe('somebody else wrote the cache', () => {
     expect(await redis.hget(`blobs::${digest}`, 'length')).toBe('5000');
   });
 
-  it('rule 8: keys of the wrong type read as absent; writers are told, Remove deletes them', async () => {
+  it('rule 8: keys of the wrong type read as absent; writes to them fail, Remove deletes them', async () => {
     const bytes = randomBytes(500);
     const digest = await pushLayer(tree, repositoryNamed('wrong/type'), bytes);
     const set = 'repository::wrong/type::blobs';
@@ -201,7 +201,7 @@ describe('a tree that holds something else than it should', () => {
     expect((await client.exists('library', digest)).exists).toBe(false);
   });
 
-  it('goes on serving after all of this', async () => {
+  it('still serves after all of this', async () => {
     const bytes = randomBytes(100);
     const digest = await pushLayer(tree, repository, bytes);
     expect((await bytesOf(client.fetch(repository, digest))).bytes.equals(bytes)).toBe(true);

@@ -76,7 +76,7 @@ describe('files with extensions', () => {
     expect(files.declaring(symbol)).toBe(file);
   });
 
-  it('come with what they import, near and far, each once', () => {
+  it('come with their imports, direct and transitive, each once', () => {
     expect(files.withImports('most.proto', new Set())).toHaveLength(3);
     const sent = new Set<string>();
     expect(files.withImports('more.proto', sent)).toHaveLength(2);

@@ -12,7 +12,7 @@ function healthOf(address: string): HealthClient {
   return health;
 }
 
-it('is not serving until told, for the server and for its service alike', async () => {
+it('is not serving until set, for the server and for its service alike', async () => {
   const layers = new ScriptedLayers();
   const server = new RpcServer({
     layers,

@@ -1,4 +1,4 @@
-/** The gRPC port over TLS: the same calls and bytes, strangers at a bounded cost, certificates renewed. */
+/** The gRPC port over TLS: the same calls and bytes, unknown clients at a bounded cost, certificates renewed. */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect as connectPlain, type Socket } from 'node:net';
@@ -17,11 +17,11 @@ let other: CertificateAuthority;
 let own: IssuedCertificate;
 let next: IssuedCertificate;
 let client: IssuedCertificate;
-let stranger: IssuedCertificate;
+let foreign: IssuedCertificate;
 beforeAll(async () => {
   [authority, other] = await Promise.all([CertificateAuthority.create(), CertificateAuthority.create()]);
   const names = ['IP:127.0.0.1', 'DNS:localhost'];
-  [own, next, client, stranger] = await Promise.all([
+  [own, next, client, foreign] = await Promise.all([
     authority.issue({ names }),
     authority.issue({ names }),
     authority.issue({ names: ['DNS:frontend'] }),
@@ -174,16 +174,16 @@ describe('over TLS', () => {
 });
 
 describe('with authorities of client certificates', () => {
-  it('only a client with a certificate of theirs gets in', async () => {
+  it('only a client with a certificate of theirs can connect', async () => {
     const { port, connect, observed } = await startServer({}, { tls: identity(own, authority) });
-    for (const by of [undefined, stranger]) {
+    for (const by of [undefined, foreign]) {
       const refused: ServiceError = await failure(
         ask((done) => connect({}, trusting(by)).exists(request, done)),
       );
       expect(refused.code).toBe(status.UNAVAILABLE);
     }
     expect(await outcome(port)).toBe('ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED');
-    expect(await outcome(port, stranger)).toBe('closed');
+    expect(await outcome(port, foreign)).toBe('closed');
     expect(observed.calls).toEqual([]);
     const known = connect({}, trusting(client));
     expect(await ask((done) => known.exists(request, done))).toMatchObject({ exists: true });
@@ -192,7 +192,7 @@ describe('with authorities of client certificates', () => {
 });
 
 describe('a handshake', () => {
-  async function door(limits: { timeoutMs: number; maxPending: number }) {
+  async function startHandshakes(limits: { timeoutMs: number; maxPending: number }) {
     const accepted: TLSSocket[] = [];
     const handshakes = new TlsHandshakes(identity(own), (socket) => accepted.push(socket), limits);
     const listeners = new Listeners((socket) => handshakes.begin(socket), {
@@ -219,7 +219,7 @@ describe('a handshake', () => {
   }
 
   it('that is silent, or drips, ends at its deadline', async () => {
-    const { handshakes, port } = await door({ timeoutMs: 100, maxPending: 10 });
+    const { handshakes, port } = await startHandshakes({ timeoutMs: 100, maxPending: 10 });
     const mute = silent(port);
     const slow = silent(port);
     // The first bytes of a ClientHello of 512 bytes that never comes.
@@ -230,8 +230,8 @@ describe('a handshake', () => {
     await expect.poll(() => handshakes.pending).toBe(0);
   });
 
-  it('of too many at once gives up the first, and one that goes on gets in', async () => {
-    const { handshakes, accepted, port } = await door({ timeoutMs: 60_000, maxPending: 3 });
+  it('beyond the limit at once ends the oldest, and one that continues completes', async () => {
+    const { handshakes, accepted, port } = await startHandshakes({ timeoutMs: 60_000, maxPending: 3 });
     const first = silent(port);
     await once(first.socket, 'connect');
     const others = Array.from({ length: 20 }, () => silent(port));
@@ -244,7 +244,7 @@ describe('a handshake', () => {
   });
 
   it('that was ended by its client is forgotten', async () => {
-    const { handshakes, port } = await door({ timeoutMs: 60_000, maxPending: 3 });
+    const { handshakes, port } = await startHandshakes({ timeoutMs: 60_000, maxPending: 3 });
     const gone = silent(port);
     await once(gone.socket, 'connect');
     gone.socket.end();
@@ -254,7 +254,7 @@ describe('a handshake', () => {
 });
 
 describe('a renewed identity', () => {
-  it('is what new connections see, while an open stream goes on', async () => {
+  it('is what new connections get, while an open stream continues', async () => {
     const { server, port, connect, layers, observed } = await startServer({}, { tls: identity(own) });
     const bytes = randomBytes(8 << 20);
     const layer = new ScriptedLayer(bytes);
@@ -294,12 +294,12 @@ describe('a renewed identity', () => {
     const { server, port } = await startServer({}, { tls: identity(own, other) });
     for (const maxVersion of ['TLSv1.2', 'TLSv1.3'] as const) {
       server.renewTls(identity(own, other));
-      expect(await outcome(port, { ...stranger, maxVersion })).toBe('answered');
-      const first = await handshake(port, { ...stranger, maxVersion });
+      expect(await outcome(port, { ...foreign, maxVersion })).toBe('answered');
+      const first = await handshake(port, { ...foreign, maxVersion });
       const session = first.getSession() ?? (await once(first, 'session'))[0];
       first.resume();
       server.renewTls(identity(own, authority));
-      expect(await outcome(port, { ...stranger, maxVersion, session })).not.toBe('answered');
+      expect(await outcome(port, { ...foreign, maxVersion, session })).not.toBe('answered');
     }
   });
 });

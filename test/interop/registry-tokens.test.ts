@@ -16,13 +16,13 @@ const repository = repositoryNamed('library/demo');
 let tree: TemporaryTree;
 let digest: string;
 let authority: CertificateAuthority;
-let stranger: CertificateAuthority;
+let otherAuthority: CertificateAuthority;
 let signer: IssuedCertificate;
 let registry: DockerRegistry;
 let server: LayercacheProcess;
 let client: LayerClient;
 beforeAll(async () => {
-  [tree, authority, stranger] = await Promise.all([
+  [tree, authority, otherAuthority] = await Promise.all([
     TemporaryTree.create(),
     CertificateAuthority.create(),
     CertificateAuthority.create(),
@@ -40,7 +40,7 @@ beforeAll(async () => {
 afterAll(async () => {
   client.close();
   await Promise.all([server.stop(), registry.stop()]);
-  await Promise.all([tree.delete(), authority.delete(), stranger.delete()]);
+  await Promise.all([tree.delete(), authority.delete(), otherAuthority.delete()]);
 });
 
 /** What each says to the token: that it takes it, or that it does not. */
@@ -57,11 +57,11 @@ async function answers(token: string): Promise<{ registry: boolean; layercache: 
   return { registry: head === 200, layercache: code === status.OK };
 }
 
-it('a token is taken by both or by neither', async () => {
+it('a token is accepted by both or by neither', async () => {
   const own = new TokenIssuer(signer);
   const root = new TokenIssuer(authority);
   const kid = libtrustId(new X509Certificate(authority.cert).publicKey);
-  const foreign = new TokenIssuer(await stranger.issue());
+  const foreign = new TokenIssuer(await otherAuthority.issue());
   const pull = [{ type: 'repository', name: repository, actions: ['pull'] }];
   const now = Math.floor(Date.now() / 1000);
   const good = own.issue(pull);

@@ -116,7 +116,7 @@ describe('a layer that the registry pushed', () => {
     expect(fetched.bytes.equals(bytes)).toBe(true);
   });
 
-  it('and deleted is NOT_FOUND to who asks storage', async () => {
+  it('and deleted is NOT_FOUND for a call that asks storage', async () => {
     const digest = await registry.push(repository, randomBytes(1000));
     await registry.delete(repository, digest);
     await expect(client.stat(repository, digest, now)).rejects.toMatchObject({ code: status.NOT_FOUND });

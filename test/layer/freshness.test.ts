@@ -5,7 +5,7 @@ import { digestFor, repositoryNamed } from '../parts/layer-world.js';
 const repository = repositoryNamed('library/app');
 const [a, b, c] = [digestFor('a'), digestFor('b'), digestFor('c')] as const;
 
-it('rule 15: is bounded, and what was confirmed longest ago goes first', () => {
+it('rule 15: is bounded, and drops what was confirmed longest ago', () => {
   const freshness = new Freshness(2);
   freshness.confirm(repository, a, 1);
   freshness.confirm(repository, b, 2);

@@ -40,7 +40,7 @@ describe('Add', () => {
     expect(await world.isMember(digest)).toBe(false);
   });
 
-  it('rule 14: a stale membership is no proof, and goes', async () => {
+  it('rule 14: a stale membership is no proof, and is evicted', async () => {
     const digest = await world.warm('layer');
     world.unlink(digest);
     await expect(world.info.add(world.repository, digest, signal)).rejects.toMatchObject({
@@ -114,7 +114,7 @@ describe('SetMeta and GetMeta', () => {
     await expect(world.info.meta(digest)).rejects.toThrow(MetaUnknownError);
   });
 
-  it('rule 12: a Remove between the look and the write makes SetMeta look again', async () => {
+  it('rule 12: a Remove between lookup and write makes SetMeta ask storage again', async () => {
     const digest = await world.warm('layer');
     const stat = world.driver.gates.hold('stat');
     const setting = world.info.setMeta(digest, { path: blobPath(digest), length: 5 }, signal);
@@ -135,7 +135,7 @@ describe('Remove', () => {
     await world.info.remove(world.repository, digest);
   });
 
-  it('rule 14: nobody wipes the metadata of a digest he does not have', async () => {
+  it('rule 14: Remove without a membership leaves the metadata of the digest', async () => {
     const digest = await world.warm('layer', other);
     await world.info.remove(world.repository, digest);
     expect(await world.cache.meta(digest)).toBeDefined();

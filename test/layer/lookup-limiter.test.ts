@@ -27,7 +27,7 @@ class Lookup implements QueuedLookup {
 }
 
 describe('LookupLimiter', () => {
-  it('rule 16: starts at most so many at once, and the next when one ends', () => {
+  it('rule 16: starts a bounded number at once, and the next when one ends', () => {
     const log: string[] = [];
     const limiter = new LookupLimiter(2, 60_000);
     for (const name of ['a', 'b', 'c', 'd']) limiter.enqueue(new Lookup(name, log), {});
@@ -92,13 +92,13 @@ describe('LookupLimiter', () => {
       const [first, second, third] = ['first', 'second', 'third'].map((name) => new Lookup(name, []));
       limiter.enqueue(new Lookup('runs', []), {});
       limiter.enqueue(first as Lookup, {});
-      const leaver = {};
-      limiter.enqueue(second as Lookup, leaver);
+      const cancelling = {};
+      limiter.enqueue(second as Lookup, cancelling);
       vi.advanceTimersByTime(9);
       limiter.release();
       vi.advanceTimersByTime(9);
       expect(second?.failure).toBeUndefined();
-      limiter.drop(leaver);
+      limiter.drop(cancelling);
       limiter.enqueue(third as Lookup, {});
       vi.advanceTimersByTime(9);
       expect(third?.failure).toBeUndefined();
@@ -156,10 +156,10 @@ describe('lookups of the service', () => {
     const world = new LayerWorld();
     const digests = Array.from({ length: 200 }, (_, index) => digestFor(`layer ${index}`));
     const links = Array.from({ length: 64 }, () => world.driver.gates.hold('readSmall'));
-    const leaver = new AbortController();
-    const finding = world.layers.findMissing(world.repository, digests, anyAge(leaver.signal));
+    const cancelling = new AbortController();
+    const finding = world.layers.findMissing(world.repository, digests, anyAge(cancelling.signal));
     await links[63]?.reached;
-    leaver.abort(new Error('gone'));
+    cancelling.abort(new Error('gone'));
     await expect(finding).rejects.toThrow('gone');
     await settled();
     expect(world.driver.count('readSmall')).toBe(64);
@@ -174,11 +174,11 @@ describe('lookups of the service', () => {
     const finding = world.layers.findMissing(world.repository, busy, anyAge());
     await links[63]?.reached;
     const digest = world.push('layer');
-    const leaver = new AbortController();
-    const leaving = world.layers.exists(world.repository, digest, anyAge(leaver.signal));
+    const cancelling = new AbortController();
+    const cancelled = world.layers.exists(world.repository, digest, anyAge(cancelling.signal));
     await settled();
-    leaver.abort(new Error('gone'));
-    await expect(leaving).rejects.toThrow('gone');
+    cancelling.abort(new Error('gone'));
+    await expect(cancelled).rejects.toThrow('gone');
     for (const link of links) link.open();
     await finding;
     expect(await world.layers.exists(world.repository, digest, anyAge())).toMatchObject({ exists: true });

@@ -25,7 +25,7 @@ async function bytesOf(answer: LayerReader | Redirect): Promise<string> {
   return await readAll(answer);
 }
 
-describe('a caller who would rather read from storage', () => {
+describe('a caller who prefers to read from storage', () => {
   it('is sent there by a hit that touches no storage', async () => {
     const world = signing();
     const digest = await world.warm(bytes);
@@ -101,7 +101,7 @@ describe('a caller who would rather read from storage', () => {
     await layer.close();
   });
 
-  it('is told that storage is unavailable when signing fails', async () => {
+  it('gets UNAVAILABLE when signing fails', async () => {
     const world = signing();
     const digest = await world.warm(bytes);
     world.driver.sign = () => {

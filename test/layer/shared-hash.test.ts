@@ -69,7 +69,7 @@ function crowd(world: LayerWorld, digest: Digest, count = 12): Promise<Client[]>
 }
 
 describe('first Fetches of one blob at once', () => {
-  it('rule 7: hash it once, whoever reads in which pieces', async () => {
+  it('rule 7: hash it once, whatever pieces each reads', async () => {
     const { world, digest } = unread();
     const clients = await crowd(world, digest);
     const got = await Promise.all(clients.map((client, index) => client.rest(1 + (index % 5))));
@@ -99,7 +99,7 @@ describe('first Fetches of one blob at once', () => {
     expect(hashed).toBe(bytes.length);
   });
 
-  it('rule 7: the one that is ahead stalls, and nobody waits for it', async () => {
+  it('rule 7: the one that is ahead stalls, and no other waits for it', async () => {
     const { world, digest } = unread();
     const [leader, ...others] = await crowd(world, digest, 3);
     await leader?.read(10);
@@ -108,7 +108,7 @@ describe('first Fetches of one blob at once', () => {
     expect(hashed).toBe(bytes.length);
   });
 
-  it('rule 7: one slower than the rest ends well after the others have gone', async () => {
+  it('rule 7: one slower than the rest completes after the others have ended', async () => {
     const { world, digest } = unread();
     const [slow, ...others] = await crowd(world, digest, 3);
     await slow?.read(2);
@@ -139,7 +139,7 @@ describe('first Fetches of one blob at once', () => {
     expect(hashed).toBe(bytes.length);
   });
 
-  it('rule 7: a blob that changes meanwhile is DATA_LOSS to whom the old version was promised', async () => {
+  it('rule 7: a blob that changes meanwhile is DATA_LOSS to readers of the old version', async () => {
     const { world, digest } = unread();
     const [ahead, behind] = await crowd(world, digest, 2);
     await ahead?.read(8);
@@ -173,7 +173,7 @@ describe('first Fetches of one blob at once', () => {
     expect(hashed).toBe(3 * bytes.length);
   });
 
-  it('rule 7: a small layer is kept by whoever read it whole', async () => {
+  it('rule 7: a small layer is kept by the reader that read it whole', async () => {
     const { world, digest } = unread({ smallLayersBytes: 1 << 20 });
     const clients = await crowd(world, digest, 3);
     await Promise.all(clients.map((client) => client.rest()));

@@ -119,17 +119,17 @@ describe('one shared lookup', () => {
   });
 });
 
-describe('leaving callers', () => {
-  it('rule 12: a caller who leaves does not cancel it for the others', async () => {
+describe('cancelled callers', () => {
+  it('rule 12: a caller who cancels does not cancel it for the others', async () => {
     const digest = world.push('layer');
     const link = world.driver.gates.hold('readSmall');
-    const leaver = new AbortController();
-    const leaving = exists(digest, anyAge(leaver.signal)).catch((reason) => reason);
+    const cancelling = new AbortController();
+    const cancelled = exists(digest, anyAge(cancelling.signal)).catch((reason) => reason);
     const staying = exists(digest);
     await link.reached;
     await settled();
-    leaver.abort(new Error('gone'));
-    expect(await leaving).toMatchObject({ message: 'gone' });
+    cancelling.abort(new Error('gone'));
+    expect(await cancelled).toMatchObject({ message: 'gone' });
     link.open();
     expect(await staying).toMatchObject({ exists: true, source: 'upstream' });
     expect(world.witness.counted('exists')).toEqual([2, 0, 2]);
@@ -138,12 +138,12 @@ describe('leaving callers', () => {
   it('rule 12: the last one to leave cancels it, and a cancelled lookup is not joined', async () => {
     const digest = world.push('layer');
     const link = world.driver.gates.hold('readSmall');
-    const leaver = new AbortController();
-    const leaving = exists(digest, anyAge(leaver.signal)).catch((reason) => reason);
+    const cancelling = new AbortController();
+    const cancelled = exists(digest, anyAge(cancelling.signal)).catch((reason) => reason);
     await link.reached;
-    leaver.abort(new Error('gone'));
+    cancelling.abort(new Error('gone'));
     const next = exists(digest);
-    await leaving;
+    await cancelled;
     expect(await next).toMatchObject({ exists: true });
     expect(world.driver.count('readSmall')).toBe(2);
     expect(world.cache.count('record')).toBe(1);
@@ -166,7 +166,7 @@ describe('write-back', () => {
     expect(await world.isMember(digest)).toBe(true);
   });
 
-  it('rule 12: a Remove during a lookup: nothing is written back and nobody joins it', async () => {
+  it('rule 12: a Remove during a lookup: nothing is written back and no call joins it', async () => {
     const digest = world.push('layer');
     const link = world.driver.gates.hold('readSmall');
     const early = exists(digest);
@@ -289,7 +289,7 @@ describe('a defect of ours', () => {
     },
   );
 
-  it('in a read of the cache whose answer nobody needs any more is dropped', async () => {
+  it('a read of the cache whose answer is no longer needed is dropped', async () => {
     const digest = digestFor('layer');
     world.cache.gates.hold('meta').fail(new TypeError('a defect, says the test'));
     expect(await exists(digest)).toMatchObject({ exists: false });
@@ -404,13 +404,13 @@ describe('FindMissing', () => {
   it('rule 6: evicts no membership that a later lookup of its own has seen', async () => {
     const digest = digestFor('layer');
     const link = world.driver.gates.hold('readSmall');
-    const leaver = new AbortController();
-    const leaving = exists(digest, now(leaver.signal)).catch((reason) => reason);
+    const cancelling = new AbortController();
+    const cancelled = exists(digest, now(cancelling.signal)).catch((reason) => reason);
     await link.reached;
     const finding = world.layers.findMissing(world.repository, [digest], anyAge());
     await settled();
-    leaver.abort(new Error('gone'));
-    await leaving;
+    cancelling.abort(new Error('gone'));
+    await cancelled;
     world.push('layer');
     link.open();
     expect(await finding).toEqual([]);
@@ -421,14 +421,14 @@ describe('FindMissing', () => {
 
 describe('deadlines', () => {
   it('rule 16: a driver under a lookup whose time is up gets a storage error, not the caller’s cancellation', async () => {
-    const heard: unknown[] = [];
+    const received: unknown[] = [];
     world = new LayerWorld({
       storageTimeoutMs: 20,
       upstream: (driver) => {
         const upstream = new UpstreamLayerService(driver);
         const stat = upstream.stat.bind(upstream);
         upstream.stat = (repository, digest, options) => {
-          options.signal.addEventListener('abort', () => heard.push(options.signal.reason));
+          options.signal.addEventListener('abort', () => received.push(options.signal.reason));
           return stat(repository, digest, options);
         };
         return upstream;
@@ -436,7 +436,7 @@ describe('deadlines', () => {
     });
     world.driver.gates.hold('readSmall');
     await expect(exists(digestFor('layer'))).rejects.toThrow(StorageUnavailableError);
-    expect(heard).toEqual([expect.any(StorageError)]);
+    expect(received).toEqual([expect.any(StorageError)]);
   });
 
   it('rule 16: a lookup as a whole has a deadline, and the next one starts anew', async () => {

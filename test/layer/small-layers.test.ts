@@ -59,7 +59,7 @@ describe('a hit of a small layer that was read before', () => {
     await expect(world.fetch(digest, { offset: 17, limit: 0 })).rejects.toThrow(OffsetBeyondEndError);
   });
 
-  it('is nobody else’s to write to', async () => {
+  it('is not shared with anyone who writes to it', async () => {
     const { world, digest } = await keeping();
     const into = Buffer.alloc(16);
     const layer = await world.fetch(digest);
@@ -69,7 +69,7 @@ describe('a hit of a small layer that was read before', () => {
     expect(await world.read(digest)).toBe(bytes);
   });
 
-  it('rule 2: serves only whom the membership lets in', async () => {
+  it('rule 2: serves only repositories with the membership', async () => {
     const { world, digest } = await keeping();
     await world.info.remove(world.repository, digest);
     world.unlink(digest);
@@ -157,7 +157,7 @@ describe('what storage says of a kept layer', () => {
     expect(await operations(world, () => world.read(digest))).toEqual(['stat']);
   });
 
-  it('rules 6 and 7: what comes up while storage is asked is for a hash to settle', async () => {
+  it('rules 6 and 7: a dispute that begins while storage is asked is decided by a hash', async () => {
     const { world, digest } = await keeping();
     const stat = world.driver.gates.hold('stat');
     const fetching = world.fetch(digest, { offset: 0, limit: 4 });
@@ -198,7 +198,7 @@ describe('what storage says of a kept layer', () => {
     expect(await operations(world, () => world.read(digest))).toEqual(['stat']);
   });
 
-  it('a caller who leaves while storage is asked hears his own reason', async () => {
+  it('a caller who cancels while storage is asked gets the reason of the cancellation', async () => {
     const { world, digest } = await keeping();
     const caller = new AbortController();
     const stat = world.driver.gates.hold('stat');
@@ -266,7 +266,7 @@ describe('the memory', () => {
     Buffer.from(text),
   ];
 
-  it('is bounded, and lets go of what was not asked for longest', () => {
+  it('is bounded, and drops the least recently used', () => {
     const maxBytes = 100_000;
     const memory = new SmallLayers(maxBytes);
     const first = blob('first');

@@ -276,7 +276,7 @@ describe('background checks', () => {
     expect(world.witness.revalidations).toEqual([]);
   });
 
-  it('closing ends the checks under way without a word', async () => {
+  it('closing ends the running checks silently', async () => {
     const digest = await world.warm('layer');
     tick(1000);
     const link = world.driver.gates.hold('readSmall');

@@ -123,7 +123,7 @@ describe('a lookup in a remote storage', () => {
     expect(await stat(digest)).toMatchObject({ digest });
   });
 
-  it('asks in turn while too many answers are awaited that nobody needs any more', async () => {
+  it('asks one after the other while too many unneeded answers are awaited', async () => {
     const gates = Array.from({ length: 128 }, () => driver.gates.hold('stat'));
     for (const _ of gates) await expect(stat(digest)).rejects.toThrow(LayerUnknownError);
     expect(driver.count('stat')).toBe(128);

@@ -283,12 +283,12 @@ describe('a length that the cache and storage do not share', () => {
     expect(await world.cache.meta(digest)).toBeUndefined();
   });
 
-  it('rule 6: one hashing per blob version, which a caller who leaves does not cancel', async () => {
+  it('rule 6: one hashing per blob version, which a caller who cancels does not end', async () => {
     const { world, digest } = await cut();
     const opens = [0, 1, 2].map(() => world.driver.gates.hold('open'));
-    const leaver = new AbortController();
+    const cancelling = new AbortController();
     const range = { offset: 0, limit: 4 };
-    const leaving = world.fetch(digest, range, anyAge(leaver.signal)).catch((reason) => reason);
+    const cancelled = world.fetch(digest, range, anyAge(cancelling.signal)).catch((reason) => reason);
     // The hit's open finds another length; the miss's open finds the dispute; the third is the hashing.
     await opens[0]?.reached;
     opens[0]?.open();
@@ -297,8 +297,8 @@ describe('a length that the cache and storage do not share', () => {
     await opens[2]?.reached;
     const staying = world.fetch(digest, range).catch((reason) => reason);
     await settled();
-    leaver.abort(new Error('gone'));
-    expect(await leaving).toMatchObject({ message: 'gone' });
+    cancelling.abort(new Error('gone'));
+    expect(await cancelled).toMatchObject({ message: 'gone' });
     opens[2]?.open();
     expect(await staying).toMatchObject({ reason: 'BLOB_CORRUPT' });
     // hit, miss, hashing; miss of the second caller, its reopening.
@@ -351,7 +351,7 @@ describe('a length that the cache and storage do not share', () => {
     expect(await fetching).toBe('4567');
   });
 
-  it('rule 6: a storage that fails while hashing is UNAVAILABLE, and the dispute goes on', async () => {
+  it('rule 6: a storage that fails while hashing is UNAVAILABLE, and the blob stays disputed', async () => {
     const { world, digest } = await cut();
     const range = { offset: 0, limit: 4 };
     const read = world.driver.gates.hold('read');

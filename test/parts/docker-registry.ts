@@ -104,7 +104,7 @@ export class DockerRegistry {
     return Buffer.from(await response.arrayBuffer());
   }
 
-  /** What comes of asking for the layer, and when: `200, 1000 bytes`; or what went wrong. */
+  /** The registry's answer and when it came: `200, 1000 bytes`; or what went wrong. */
   async outcome(
     method: 'HEAD' | 'GET',
     repository: string,

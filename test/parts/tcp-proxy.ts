@@ -8,7 +8,7 @@ import { createConnection, createServer, type Server, type Socket } from 'node:n
 
 export class ProxiedConnection {
   /** What the client has sent so far, as latin1. */
-  heard = '';
+  received = '';
   readonly #client: Socket;
   readonly #upstream: Socket;
   #delayMs: number | undefined;
@@ -18,7 +18,7 @@ export class ProxiedConnection {
     this.#client = client;
     this.#upstream = upstream;
     client.on('data', (chunk) => {
-      this.heard += chunk.toString('latin1');
+      this.received += chunk.toString('latin1');
     });
     client.pipe(upstream);
     upstream.pipe(client);
@@ -114,7 +114,9 @@ export class TcpProxy {
 
   /** The connection that was opened last and over which the client has sent that word. */
   thatSent(word: string): ProxiedConnection {
-    const found = this.connections.findLast(({ heard }) => heard.toLowerCase().includes(word.toLowerCase()));
+    const found = this.connections.findLast(({ received }) =>
+      received.toLowerCase().includes(word.toLowerCase()),
+    );
     if (found === undefined) throw new Error(`no connection has sent ${word}`);
     return found;
   }

@@ -97,7 +97,7 @@ describe('unary calls beyond the limit', () => {
   it.each([
     ['the plain way', {}],
     ['through grpc-js', { 'grpc.default_compression_algorithm': compressionAlgorithms.gzip }],
-  ])('are refused before they begin, %s, and taken up again when others end', async (_way, options) => {
+  ])('are refused before they begin, %s, and accepted again when others end', async (_way, options) => {
     const server = await startServer({ maxInflight: 2 });
     const { answer } = held(server);
     const client = server.connect(options);
@@ -113,7 +113,7 @@ describe('unary calls beyond the limit', () => {
     expect(await ask((callback) => client.exists(request, callback))).toMatchObject({ exists: true });
   });
 
-  it('are refused by their headers: nobody waits for the message', async () => {
+  it('are refused by their headers, without waiting for the message', async () => {
     const server = await startServer({ maxInflight: 1 });
     held(server);
     const client = server.connect();
@@ -166,7 +166,7 @@ describe('unary calls beyond the limit', () => {
 });
 
 describe('Fetches beyond the limit', () => {
-  it('are refused before they begin, and taken up again when others end', async () => {
+  it('are refused before they begin, and accepted again when others end', async () => {
     const { connect, layers, observed } = await startServer({ maxStreams: 1 });
     const layer = new ScriptedLayer(Buffer.from('layer'));
     const mayGoOn = Promise.withResolvers<void>();
@@ -223,29 +223,32 @@ describe('requests that are not whole', () => {
     ]);
   const more = (stream: number) => frame(types.data, 0, stream, Buffer.alloc(16_000));
 
-  it.each([existsPath, fetchPath])('hold so many bytes in all, and small ones go on: %s', async (path) => {
-    const { address, connect, observed } = await startServer({ maxRequestBytes: 70_000 });
-    const connection = await raw(address);
-    for (let stream = 1; stream < 20; stream += 2) {
-      await connection.write(unfinished(path, stream));
-      await delay(5);
-      await connection.write(more(stream));
-    }
-    await connection.until((frames) => resets(frames).length >= 6);
-    expect(new Set(observed.refusals)).toEqual(new Set(['request_bytes']));
-    expect(await ask((callback) => connect().exists(request, callback))).toMatchObject({ exists: true });
-    expect(Buffer.concat((await fetchAll(connect())).chunks).toString()).toBe('layer');
-    // When their connection is gone there is room again.
-    connection.destroy();
-    await expect
-      .poll(async () => {
-        const find = { repository, digests: new Array(1000).fill(digest), maxAge: undefined };
-        return ask((callback) => connect().findMissing(find, callback)).catch(() => 'refused');
-      })
-      .toEqual({ missingDigests: [digest] });
-  });
+  it.each([existsPath, fetchPath])(
+    'hold a bounded number of bytes in all, and small ones are still answered: %s',
+    async (path) => {
+      const { address, connect, observed } = await startServer({ maxRequestBytes: 70_000 });
+      const connection = await raw(address);
+      for (let stream = 1; stream < 20; stream += 2) {
+        await connection.write(unfinished(path, stream));
+        await delay(5);
+        await connection.write(more(stream));
+      }
+      await connection.until((frames) => resets(frames).length >= 6);
+      expect(new Set(observed.refusals)).toEqual(new Set(['request_bytes']));
+      expect(await ask((callback) => connect().exists(request, callback))).toMatchObject({ exists: true });
+      expect(Buffer.concat((await fetchAll(connect())).chunks).toString()).toBe('layer');
+      // When their connection is gone there is room again.
+      connection.destroy();
+      await expect
+        .poll(async () => {
+          const find = { repository, digests: new Array(1000).fill(digest), maxAge: undefined };
+          return ask((callback) => connect().findMissing(find, callback)).catch(() => 'refused');
+        })
+        .toEqual({ missingDigests: [digest] });
+    },
+  );
 
-  it.each([existsPath, fetchPath])('rule 17: are reset when no more of them comes: %s', async (path) => {
+  it.each([existsPath, fetchPath])('rule 17: are reset when they stop arriving: %s', async (path) => {
     const { address } = await startServer({ stallTimeoutMs: 100 });
     const connection = await raw(address, unfinished(path, 1), callHeaders(path, 3));
     await connection.until((frames) => resets(frames).length === 2);
@@ -256,7 +259,7 @@ describe('requests that are not whole', () => {
   });
 });
 
-it('rule 17: an answer that is not taken is given up', async () => {
+it('rule 17: an answer that the client does not read is reset', async () => {
   const { address, observed } = await startServer({ stallTimeoutMs: 100 });
   const connection = await RawConnection.open(address);
   onTestFinished(() => connection.destroy());
@@ -273,7 +276,7 @@ describe('connections', () => {
     [1, 3, 5, 7].map((stream) => callFrames(existsPath, stream, existsMessage)),
   );
 
-  it('have so many calls at once; what is beyond is refused unseen', async () => {
+  it('have a limit of calls at once; more are refused unread', async () => {
     const server = await startServer({ maxConnectionStreams: 3 });
     held(server);
     const connection = await raw(server.address, fourCalls);
@@ -286,7 +289,7 @@ describe('connections', () => {
     expect(server.observed.calls).toHaveLength(4);
   });
 
-  it('RFC 9113, 5.1.2: of a client that was told and does not keep to it are refused, and may be sent again', async () => {
+  it('RFC 9113, 5.1.2: of a client that knows the limit and exceeds it are refused, and may be sent again', async () => {
     const server = await startServer({ maxConnectionStreams: 3 });
     held(server);
     const connection = await raw(server.address);
@@ -310,7 +313,7 @@ describe('connections', () => {
     expect(new Set((await Promise.all(answers)).map(({ exists }) => exists))).toEqual(new Set([true]));
   });
 
-  it('are so many at once, and a new one is taken when another has gone', async () => {
+  it('are limited, and a new one is accepted when another has closed', async () => {
     const { address, observed } = await startServer({ maxConnections: 2 });
     const standing = [await raw(address), await raw(address)];
     await Promise.all(standing.map((one) => one.until((frames) => frames.length > 0)));

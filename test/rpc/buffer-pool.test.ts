@@ -31,7 +31,7 @@ it('keeps no more than its bound', () => {
   expect(pool.idleBytes).toBe(3 * (headroom + 64 * kib));
 });
 
-it('lets go of what was not needed for a while, and of its memory at once', () => {
+it('releases buffers that were not needed for a while, and their memory at once', () => {
   vi.useFakeTimers();
   try {
     const pool = new BufferPool(1 << 20);

@@ -286,7 +286,7 @@ describe('a call that is given up', () => {
     expect((await observed.ended(0)).ends).toMatchObject([{ code: 'OK' }]);
   });
 
-  it('a deadline that passes while a write waits is heard, though the client takes no status', async () => {
+  it('a deadline that passes while a write waits ends the work, though the client reads no status', async () => {
     const { address, layers, observed } = await startServer();
     const layer = new ScriptedLayer(randomBytes(64 << 20));
     layers.fetch = async () => layer;
@@ -317,7 +317,7 @@ describe('a call that is given up', () => {
   });
 });
 
-describe('rule 17: a client that stalls lets go', () => {
+describe('rule 17: a client that stalls is reset', () => {
   it('rule 17: its stream is reset with ENHANCE_YOUR_CALM, the layer closed, the stall recorded', async () => {
     const { address, layers, observed } = await startServer({ stallTimeoutMs: 100 });
     const layer = new ScriptedLayer(randomBytes(64 << 20));
@@ -345,7 +345,7 @@ describe('rule 17: a client that stalls lets go', () => {
     expect(await failed).toMatchObject({ code: status.RESOURCE_EXHAUSTED });
   });
 
-  it('rule 17: a stream whose deadline passed while its client stalled is let go too', async () => {
+  it('rule 17: a stream whose deadline passed while its client stalled is released too', async () => {
     const { address, layers, observed } = await startServer({ stallTimeoutMs: 300 });
     layers.fetch = async () => new ScriptedLayer(randomBytes(64 << 20));
     const call = rawCall(address, fetchPath, FetchRequest.encode(fetchRequest()).finish(), {

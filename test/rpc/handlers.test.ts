@@ -64,7 +64,7 @@ describe('the nine RPCs', () => {
     expect(await observed.ended(0)).toMatchObject({ repository, digest: undefined });
   });
 
-  it('Fetch gives one header and then the bytes, and tells how many were taken', async () => {
+  it('Fetch gives one header and then the bytes, and records how many were sent', async () => {
     const { connect, layers, observed } = await startServer();
     const layer = new ScriptedLayer(Buffer.from('the bytes of the layer'));
     const asked: unknown[] = [];

@@ -89,7 +89,7 @@ describe('what is refused', () => {
   });
 });
 
-describe('what is taken', () => {
+describe('what is accepted', () => {
   it('names of the grammar, as they are', () => {
     expect(parseRepository('library/ubuntu')).toBe('library/ubuntu');
     expect(parseRepository('a'.repeat(255))).toHaveLength(255);
@@ -121,7 +121,7 @@ describe('what is taken', () => {
     expect(parseChunkSize(2 ** 31 - 1, 123)).toBe(maxChunkSize);
   });
 
-  it('a max_age in milliseconds, its absence told from zero', () => {
+  it('a max_age in milliseconds, its absence distinct from zero', () => {
     expect(parseMaxAge(undefined)).toBeUndefined();
     expect(parseMaxAge({ seconds: 0n, nanos: 0 })).toBe(0);
     expect(parseMaxAge({ seconds: 1n, nanos: 1 })).toBe(1000.000001);

@@ -164,7 +164,7 @@ describe('drain', () => {
     expect([status.UNAVAILABLE, status.CANCELLED]).toContain((await failed).code);
   });
 
-  it('a second word cuts at once, also a client that takes no data', async () => {
+  it('a second signal cuts at once, also a client that takes no data', async () => {
     const { server, connect, layers, observed } = await startServer();
     const layer = new ScriptedLayer(randomBytes(64 << 20));
     layers.fetch = async () => layer;

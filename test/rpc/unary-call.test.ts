@@ -65,7 +65,7 @@ describe('cancellation', () => {
     expect((await observed.ended(0)).ends).toMatchObject([{ code: 'CANCELLED' }]);
   });
 
-  it('is heard when the signal is asked for only afterwards', async () => {
+  it('aborts a signal that is asked for only afterwards', async () => {
     const { connect, layers, observed } = await startServer();
     const asked = Promise.withResolvers<void>();
     layers.exists = async (_repository, _digest, options) => {
@@ -77,14 +77,14 @@ describe('cancellation', () => {
     const call = client.exists(request, () => {});
     await observed.begun(0);
     call.cancel();
-    // Its answer shows that the server has heard what came before it on the connection.
+    // Its answer shows that the server has received what came before it on the connection.
     layers.exists = async () => ({ exists: true, source: 'cache' });
     await ask((callback) => client.exists(request, callback));
     asked.resolve();
     expect((await observed.ended(0)).ends).toMatchObject([{ code: 'CANCELLED' }]);
   });
 
-  it('never comes to a call that has its answer', async () => {
+  it('never ends a call that has its answer', async () => {
     const { connect, layers } = await startServer();
     const signals: AbortSignal[] = [];
     layers.exists = async (_repository, _digest, { signal }) => {
@@ -111,7 +111,7 @@ describe('a deadline', () => {
     ]);
   });
 
-  it('that passes before the request has ended is answered, and nobody is asked', async () => {
+  it('that passes before the request has ended is answered, and no handler runs', async () => {
     const { address, layers, observed } = await startServer();
     layers.exists = () => Promise.reject(new Error('it was asked'));
     const message = ExistsRequest.encode(request).finish();

@@ -9,7 +9,7 @@ it('gives way at once while the turn has bytes left, also to one write that is l
   expect(turns.take(1)).toBeInstanceOf(Promise);
 });
 
-it('lets those who wait go in their order, so many bytes a turn', async () => {
+it('lets waiting streams write in their order, a bounded number of bytes a turn', async () => {
   const turns = new WriteTurns(100);
   turns.take(100);
   const gone: number[] = [];
@@ -28,7 +28,7 @@ it('lets those who wait go in their order, so many bytes a turn', async () => {
   expect(seen.findIndex((s) => s.length === 4)).toBeGreaterThan(seen.findIndex((s) => s.length === 2));
 });
 
-it('nobody who comes later overtakes one who waits', async () => {
+it('no later stream overtakes one that waits', async () => {
   const turns = new WriteTurns(10);
   turns.take(10);
   const order: string[] = [];

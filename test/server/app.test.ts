@@ -72,7 +72,7 @@ describe('the server', () => {
     await expect(client.exists(repository, digest)).rejects.toMatchObject({ code: status.UNAVAILABLE });
   });
 
-  it('keeps answering while its Redis comes and goes', async () => {
+  it('keeps answering while its Redis fails and recovers', async () => {
     const redis = await RedisServer.start();
     open.push({ close: () => redis.stop() });
     const app = await start({ cache: redis.url });
@@ -85,7 +85,7 @@ describe('the server', () => {
     expect(await readyz()).toMatchObject({ status: 'degraded', cache: 'down' });
   });
 
-  it('rule 16: a storage that hangs under its lookups is told as one that failed', async () => {
+  it('rule 16: a storage that hangs under its lookups is reported as failed', async () => {
     const module = join(tree.root, 'hung-driver.mjs');
     await writeFile(
       module,

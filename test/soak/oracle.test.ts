@@ -102,7 +102,7 @@ describe('a yes', () => {
     expect(oracle.absent(asked(2210, 2220))).toContain('reported missing');
   });
 
-  it('that comes back after a no is wrong once no late write can have brought it', () => {
+  it('after a no is wrong once no late write can have caused it', () => {
     linkIs('absent', 1000);
     expect(oracle.absent(asked(2000, 2010))).toBeUndefined();
     expect(oracle.present(asked(3000, 3010))).toBeUndefined();

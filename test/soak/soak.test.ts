@@ -4,7 +4,7 @@ import { expect, it } from 'vitest';
 import { SeededRandom } from '../../tools/soak/seeded-random.js';
 import { soak } from '../../tools/soak/soak.js';
 
-it('ten seconds of every trouble at once bring no wrong answer and leave nothing open', async () => {
+it('ten seconds of every fault at once bring no wrong answer and leave nothing open', async () => {
   const seed = randomInt(2 ** 31);
   const lines: string[] = [];
   const result = await soak({ seconds: 10, seed, tell: (line) => lines.push(line) });
@@ -15,7 +15,7 @@ it('ten seconds of every trouble at once bring no wrong answer and leave nothing
   expect(lines).toHaveLength(2);
 }, 90_000);
 
-it('rule 7: servers that do not hash what they serve are found out', async () => {
+it('rule 7: servers that do not hash what they serve are detected', async () => {
   const seed = randomInt(2 ** 31);
   const serverArgs = ['--verify=off'];
   const result = await soak({ seconds: 40, seed, serverArgs, enough: 1, tell: () => {} });

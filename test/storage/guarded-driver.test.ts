@@ -154,7 +154,7 @@ describe('rule 16: a driver that hangs', () => {
   });
 });
 
-describe('what comes too late', () => {
+describe('a result that comes too late', () => {
   it('an open is closed', async () => {
     const answer = Promise.withResolvers<Awaited<ReturnType<StorageDriver['open']>>>();
     const closed = Promise.withResolvers<void>();
@@ -205,12 +205,12 @@ describe('errors', () => {
     ['TypeError', StorageError],
     ['RangeError', StorageError],
     ['AbortError', StorageError],
-  ])('a stranger’s %s is known by its name', async (name, type) => {
+  ])('the %s of a driver without our classes is known by its name', async (name, type) => {
     const driver = new GuardedDriver(driverOf({ stat: () => Promise.reject(named(name)) }), long);
     await expect(driver.stat('/a', live)).rejects.toBeInstanceOf(type);
   });
 
-  it('a throw that is no error, or comes before any promise, is a StorageError with its cause', async () => {
+  it('a thrown value that is no error, or a synchronous throw, is a StorageError with its cause', async () => {
     const odd = new GuardedDriver(driverOf({ stat: () => Promise.reject('words') }), long);
     await expect(odd.stat('/a', live)).rejects.toMatchObject({ name: 'StorageError', cause: 'words' });
     const cause = new TypeError('at once');
@@ -370,7 +370,7 @@ describe('a listing', () => {
     expect(await first(driver.list('/a', live))).toBe('good');
   });
 
-  it('rule 16: that hangs after its first name fails in its time, and the driver is told', async () => {
+  it('rule 16: that hangs after its first name fails at its deadline, and the driver’s signal is aborted', async () => {
     let told: AbortSignal | undefined;
     const driver = new GuardedDriver(
       driverOf({

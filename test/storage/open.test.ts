@@ -233,7 +233,7 @@ describe('module:', () => {
     await expectOneLine(openStorage(url, options));
   });
 
-  it('one that does not answer is refused in its time, and closed when it comes', async () => {
+  it('one that does not answer is refused at the deadline, and closed when it opens later', async () => {
     const message = await expectOneLine(
       openStorage(`module:${encodeURI(folder)}/slow.mjs?v=late`, { timeoutMs: 300 }),
     );

@@ -33,7 +33,7 @@ it('does not gather more than a little within one turn', async () => {
   expect(writes.join('')).toBe(line.repeat(100));
 });
 
-it('passes what waits on when it is told to, once', async () => {
+it('passes waiting lines on when asked to, once', async () => {
   const { lines, writes } = passed();
   lines.write('a\n');
   lines.pass();

@@ -22,7 +22,7 @@ afterEach(async () => {
   await rm(directory, { recursive: true });
 });
 
-it('writes JSON lines where nobody reads along, complete after a flush', async () => {
+it('writes JSON lines where stdout is no terminal, complete after a flush', async () => {
   const file = join(directory, 'log');
   const fd = openSync(file, 'w');
   const { log, flush } = await openLogAt(fd, 'info', false);

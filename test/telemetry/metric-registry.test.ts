@@ -27,7 +27,7 @@ it('the series of a family are bounded', () => {
   expect(series.at(-1)).toMatchObject({ labels: { i: '_OTHER' }, value: 4000 });
 });
 
-it('a family that cannot be read is left out, its error told, and the others are there', async () => {
+it('a family that cannot be read is left out, its error is returned, and the others are there', async () => {
   const registry = new MetricRegistry();
   const error = new Error('no procfs');
   registry.readings('least', { ...description, name: 'broken' }, () => {

@@ -324,7 +324,7 @@ describe('the standard variables', () => {
     expect(collector.metrics.length).toBeGreaterThan(0);
   });
 
-  it('a bad exporter, protocol, interval or temporality is one clear line each, and the rest goes on', async () => {
+  it('a bad exporter, protocol, interval or temporality is one clear line each, and the rest works', async () => {
     const telemetry = await start({
       OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: `${collector.httpEndpoint}/v1/metrics`,
       OTEL_METRICS_EXPORTER: 'otlp,carrier-pigeon',
@@ -337,7 +337,7 @@ describe('the standard variables', () => {
     expect(collector.metrics.length).toBeGreaterThan(0);
   });
 
-  it('what the SDK says at OTEL_LOG_LEVEL goes to our log', async () => {
+  it('the SDK’s lines at OTEL_LOG_LEVEL are in our log', async () => {
     const telemetry = await start({
       OTEL_EXPORTER_OTLP_ENDPOINT: collector.httpEndpoint,
       OTEL_LOG_LEVEL: 'debug',

@@ -22,7 +22,7 @@ it('a later outage of cache or storage is degraded, and still ready', () => {
   expect(readiness.state).toMatchObject({ ready: true, degraded: false });
 });
 
-it('a draining process is not ready, whatever comes', () => {
+it('a draining process is not ready, whatever happens', () => {
   const readiness = new Readiness();
   readiness.storageWasSeen();
   readiness.drain();
@@ -32,15 +32,15 @@ it('a draining process is not ready, whatever comes', () => {
 
 it('tells its listeners of changes only, until they leave', () => {
   const readiness = new Readiness();
-  const heard: boolean[] = [];
-  const leave = readiness.onChange(({ ready }) => heard.push(ready));
+  const received: boolean[] = [];
+  const leave = readiness.onChange(({ ready }) => received.push(ready));
   readiness.cacheIs(true);
   readiness.storageWasSeen();
   readiness.storageWasSeen();
   readiness.drain();
   readiness.drain();
-  expect(heard).toEqual([true, false]);
+  expect(received).toEqual([true, false]);
   leave();
   readiness.cacheIs(false);
-  expect(heard).toHaveLength(2);
+  expect(received).toHaveLength(2);
 });

@@ -108,11 +108,11 @@ describe('/metrics', () => {
     }
   });
 
-  it('says who it is in target_info', async () => {
+  it('describes its resource in target_info', async () => {
     expect(await sample('target_info', { service_name: 'layercache', service_version: '1.2.3' })).toBe(1);
   });
 
-  it('counts a call by method and status, and names an error type only for what the server is to blame for', async () => {
+  it('counts a call by method and status, and names an error type only for the server’s own faults', async () => {
     call('Exists', 'OK');
     call('Exists', 'OK');
     call('Stat', 'NOT_FOUND', new LayerUnknownError());
@@ -230,7 +230,7 @@ describe('the measured cache', () => {
     );
   });
 
-  it('throws what the cache throws, and takes it for down until it answers again', async () => {
+  it('throws what the cache throws, and counts it as down until it answers again', async () => {
     const error = new CacheError('gone');
     await expect(telemetry.measured(failing(error)).lookup('r', 'd')).rejects.toBe(error);
     expect(readiness.cacheUp).toBe(false);
@@ -307,7 +307,7 @@ describe('the timed driver', () => {
     expect(await sample(count, { operation: 'read' })).toBe(2);
   });
 
-  it('a signature asks nobody and says nothing about the storage', async () => {
+  it('a signature makes no request and says nothing about the storage', async () => {
     const inner = new ScriptedDriver();
     const driver = telemetry.timed(inner);
     readiness.storageWasSeen();
@@ -422,7 +422,7 @@ describe('the access log', () => {
     expect(lines.at('info')[0]).toMatchObject({ reason: 'STORAGE_UNAVAILABLE' });
   });
 
-  it('takes a call that our own stopping cut for no outage', () => {
+  it('a call that our own shutdown cut is no outage', () => {
     call('Fetch', 'UNAVAILABLE', new ServerCutError());
     expect(lines.at('error')).toEqual([]);
   });
@@ -481,7 +481,7 @@ describe('the domain’s moments', () => {
     expect(await sample('layercache_revalidations_total', { result: 'dropped' })).toBe(0);
   });
 
-  it('counts what was refused by reason, and tells of it once a second', async () => {
+  it('counts refusals by reason, and logs them once a second', async () => {
     for (let index = 0; index < 1000; index++) telemetry.callObserver.refused('inflight');
     telemetry.callObserver.refused('streams');
     expect(await sample('layercache_rejections_total', { reason: 'inflight' })).toBe(1000);
@@ -518,7 +518,7 @@ describe('the domain’s moments', () => {
     expect(lines.at('warn')).toHaveLength(1);
   });
 
-  it('tells at the end what it held back', async () => {
+  it('logs at the end how many lines it left out', async () => {
     for (let i = 0; i < 5; i++) telemetry.observer.cacheFailed('add', new CacheError(`gone ${i}`));
     await telemetry.shutdown();
     expect(lines.at('error').map((line) => line['suppressed'])).toEqual([0, 3]);

@@ -43,7 +43,7 @@ it('over OTLP each has an instance id of its own, also where the environment nam
   expect(await server.exited()).toBe(0);
 });
 
-it('each takes up a renewed certificate', async () => {
+it('each uses a renewed certificate', async () => {
   const names = ['IP:127.0.0.1', 'DNS:localhost'];
   const [own, next] = await Promise.all([authority.issue({ names }), authority.issue({ names })]);
   const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];

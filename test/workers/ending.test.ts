@@ -1,4 +1,4 @@
-/** Signals to a server of several workers: to the primary, to the whole group, to one of them. */
+/** Signals to a server of several workers: to the supervisor, to the whole group, to one of them. */
 import { status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Digest } from '../../src/reference/digest.js';
@@ -26,7 +26,7 @@ function signalAll(server: LayercacheProcess, signal: NodeJS.Signals): void {
   for (const pid of [server.workerPid(1), server.pid, server.workerPid(2)]) process.kill(pid, signal);
 }
 
-it('SIGTERM to the primary lets begun calls of all workers finish', async () => {
+it('SIGTERM to the supervisor lets begun calls of all workers finish', async () => {
   const server = await world.start();
   const fetches = [await begunLarge(world.connect(server)), await begunLarge(world.connect(server))];
   server.signal('SIGTERM');
@@ -47,7 +47,7 @@ it.each(['SIGTERM', 'SIGINT'] as const)('%s to the whole group is one drain', as
   expect(server.log.map((line) => line.msg)).not.toContain('cutting what is left');
 });
 
-it('a second signal to the primary cuts at once', async () => {
+it('a second signal to the supervisor cuts at once', async () => {
   const server = await world.start('--drain-timeout=10m');
   const fetches = [await begunLarge(world.connect(server)), await begunLarge(world.connect(server))];
   signalAll(server, 'SIGTERM');
@@ -59,7 +59,7 @@ it('a second signal to the primary cuts at once', async () => {
   for (const { ended } of fetches) expect(await ended).toBe(status.UNAVAILABLE);
 });
 
-it('SIGTERM to one worker drains it alone, and another takes its place; SIGINT it does not hear', async () => {
+it('SIGTERM to one worker drains it alone, and another takes its place; it ignores SIGINT', async () => {
   const server = await world.start();
   const fetches = [await begunLarge(world.connect(server)), await begunLarge(world.connect(server))];
   const [first, second] = [server.workerPid(1), server.workerPid(2)];
@@ -90,7 +90,7 @@ it('a worker that dies while it drains makes the exit code 1', async () => {
   expect(await server.exited()).toBe(1);
 });
 
-it('a worker outlives a primary that was killed no longer than its calls do', async () => {
+it('a worker outlives a killed supervisor no longer than its calls do', async () => {
   const server = await world.start();
   const { stream } = await begunLarge(world.connect(server));
   const workers = [server.workerPid(1), server.workerPid(2)];

@@ -80,14 +80,14 @@ it('pieces of lines are put together, and what never ends is left out', () => {
   expect(passed).toEqual(['ab\n', 'c\n', 'd\ne\n', 'z\n']);
 });
 
-it('a log that nobody reads is dropped and counted, and holds up neither calls nor the end', async () => {
+it('a log that nobody reads is dropped and counted, and delays neither calls nor the end', async () => {
   const server = await unread();
   server.signal('SIGTERM');
   // Its thread hangs in a write, so that only a signal ends it.
   expect(await server.exited()).toBeNull();
 });
 
-it('a log that is read again goes on, and says what is missing', async () => {
+it('a log that is read again continues, and says how many lines are missing', async () => {
   const server = await unread();
   const missing = await dropped(server);
   server.readLog();

@@ -70,7 +70,7 @@ it('one admin port tells the numbers of all', async () => {
   expect(vars).toMatchObject({ layerinfocache: { Exists: { Requests: 20 }, Stat: { Requests: 4 } } });
 });
 
-it('what one worker cannot reach is told as down', async () => {
+it('what one worker cannot reach is reported as down', async () => {
   const server = await world.start();
   await world.redis.kill();
   // A call that ends at one of them; the other asks the cache nothing.

@@ -128,14 +128,14 @@ describe('what is held', () => {
     await inner.add('sharer', a);
     const cache = trusted();
     await cache.lookup('owner', a);
-    expect(await cache.contains('stranger', a)).toBe(false);
-    expect(await cache.lookup('stranger', a)).toEqual({ member: false, meta: metaOfA });
+    expect(await cache.contains('other-repository', a)).toBe(false);
+    expect(await cache.lookup('other-repository', a)).toEqual({ member: false, meta: metaOfA });
     await cache.contains('sharer', a);
     await inner.evictMeta(a);
     expect(await cache.lookup('sharer', a)).toEqual({ member: true, meta: undefined });
   });
 
-  it('is at most so many layers, and those used last', async () => {
+  it('is bounded, and keeps the layers used last', async () => {
     for (const digest of ['1', '2', '3', '4']) await inner.add('repo', digest);
     const cache = trusted(3);
     for (const digest of ['1', '2', '3']) await cache.contains('repo', digest);
@@ -269,7 +269,7 @@ describe('what takes it away', () => {
     expect(closed).toEqual(['channel']);
   });
 
-  it('is an eviction of ours, before it is asked for and whatever comes of it', async () => {
+  it('is an eviction of ours, before it is sent and whatever its result', async () => {
     const gate = inner.gates.hold('evict');
     const evicted = cache.evict('repo', [a]).catch((error: unknown) => error);
     expect(await held()).toEqual(['meta', 'repo/b', 'repo2/a', 'repo2/b']);
@@ -334,7 +334,7 @@ describe('a channel that falls silent', () => {
   });
 });
 
-describe('news that comes between a read and its reply', () => {
+describe('an invalidation between a read and its reply', () => {
   type Read = 'contains' | 'containsMany' | 'lookup';
   const ask = (cache: NearCache, read: Read): Promise<unknown> =>
     read === 'containsMany' ? cache.containsMany('repo', [b, a]) : cache[read]('repo', a);

@@ -216,7 +216,7 @@ async function run(steps: readonly (typeof step extends fc.Arbitrary<infer S> ? 
 }
 
 describe('a near cache', () => {
-  it('holds nothing that is not so once it was told of everything', async () => {
+  it('holds nothing wrong once it has received every invalidation', async () => {
     await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 60 }), run), { numRuns: 2_000 });
   });
 });

@@ -94,7 +94,7 @@ describe('a channel that is killed', () => {
     expect(changes).toEqual([true]);
   });
 
-  it('is told of each time it is lost', async () => {
+  it('reports each time that it is lost', async () => {
     const server = await start();
     const plain = await server.client();
     const cache = await open(`${server.url}?near=10`);
@@ -106,7 +106,7 @@ describe('a channel that is killed', () => {
   });
 });
 
-describe('a channel whose other end is gone without a word', () => {
+describe('a channel whose other end is gone without closing it', () => {
   it('is given up', async () => {
     const server = await start();
     const proxy = await startProxy(server);
@@ -126,7 +126,7 @@ describe('a channel whose other end is gone without a word', () => {
 });
 
 describe('a Redis that hangs', () => {
-  it('is asked, and fails, half a second later; and is held again when it goes on', async () => {
+  it('is pinged, and fails, half a second later; and is used again when it continues', async () => {
     const server = await start();
     const plain = await server.client();
     const cache = await open(`${server.url}?near=10`);
@@ -297,7 +297,7 @@ describe('a user that may not listen', () => {
 });
 
 describe('its end', () => {
-  it('leaves no connection and no word behind', async () => {
+  it('leaves no connection and no log line behind', async () => {
     const server = await start();
     const plain = await server.client();
     const cache = await open(`${server.url}?near=10`);

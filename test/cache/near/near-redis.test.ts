@@ -100,7 +100,7 @@ it('costs Redis no command for a hit', async () => {
   expect(errors).toEqual([]);
 });
 
-describe('is told of a membership or its metadata that', () => {
+describe('receives an invalidation for a membership or its metadata that', () => {
   let cache: LayerInfoCache;
 
   beforeEach(async () => {

@@ -110,7 +110,7 @@ describe('two servers and one Redis', () => {
     await eventually(async () => expect((await second.client.exists(repository, digest)).exists).toBe(false));
   });
 
-  it('answer from storage while it hangs, and hold again when it goes on', async () => {
+  it('answer from storage while it hangs, and hold again when it continues', async () => {
     const replica = await start();
     await untilHeld(replica);
     redisServer.pause();

@@ -41,11 +41,11 @@ async function readsOf(servers: readonly RedisServer[], work: () => Promise<unkn
     await work();
     // What Redis tells of a command may come after its answer.
     for (const [index, monitor] of monitors.entries()) {
-      const heard = new Promise((resolve) =>
+      const received = new Promise((resolve) =>
         monitor.on('monitor', (_, words: string[]) => words[1] === 'done' && resolve(undefined)),
       );
       await (await servers[index]?.client())?.echo('done');
-      await heard;
+      await received;
     }
     return reads;
   } finally {
@@ -130,7 +130,7 @@ describe('a cluster', () => {
     );
   });
 
-  it('rule 13: whose node hangs fails those whose keys it has, and nobody who asked in the same turn', async () => {
+  it('rule 13: to a node that hangs fails the calls for its keys, and no other call of the same turn', async () => {
     const at = (master: RedisServer) =>
       [...Array(50).keys()].map(String).filter((name) => world.masterOf(membersKey(name)) === master);
     const [hung, well] = [world.server(0), world.server(1)];
@@ -171,44 +171,44 @@ describe('one Redis', () => {
     await cache.contains('app', a);
     const connection = proxy.thatSent('sismember');
     connection.holdReplies();
-    connection.heard = '';
+    connection.received = '';
     const answers = askAll(cache);
-    await vi.waitFor(() => expect(connection.heard.match(/hmget/g)).toHaveLength(2));
-    expect(connection.heard.match(/\bsmismember\b/g)).toHaveLength(2);
+    await vi.waitFor(() => expect(connection.received.match(/hmget/g)).toHaveLength(2));
+    expect(connection.received.match(/\bsmismember\b/g)).toHaveLength(2);
     connection.letReplies();
     expect(await answers).toEqual(answered);
   });
 
-  it('is asked anew by who comes while the question of an earlier turn waits', async () => {
+  it('is sent again by a later turn while the command of an earlier turn waits', async () => {
     await cache.contains('app', a);
     const connection = proxy.thatSent('sismember');
     connection.holdReplies();
-    connection.heard = '';
+    connection.received = '';
     const early = [cache.contains('app', a), cache.contains('app', b)];
     await nextTurn();
     const late = [cache.contains('app', a), cache.contains('app', b)];
-    await vi.waitFor(() => expect(connection.heard.match(/\bsmismember\b/g)).toHaveLength(2));
+    await vi.waitFor(() => expect(connection.received.match(/\bsmismember\b/g)).toHaveLength(2));
     connection.letReplies();
     expect(await Promise.all([...early, ...late])).toEqual([true, false, true, false]);
   });
 
-  it('rule 13: whose connection ends fails each who waits for the common command', async () => {
+  it('rule 13: whose connection ends fails each call that waits for the common command', async () => {
     await cache.contains('app', a);
     const connection = proxy.thatSent('sismember');
     connection.holdReplies();
-    connection.heard = '';
+    connection.received = '';
     const questions = Promise.allSettled([
       cache.contains('app', a),
       cache.containsMany('app', [b, c]),
       cache.lookup('app', c),
     ]);
-    await vi.waitFor(() => expect(connection.heard).toContain('smismember'));
+    await vi.waitFor(() => expect(connection.received).toContain('smismember'));
     connection.destroy();
     for (const outcome of await questions) expect(outcome).toMatchObject({ reason: expect.any(CacheError) });
     await vi.waitFor(async () => expect(await cache.contains('app', a)).toBe(true), { timeout: 10_000 });
   });
 
-  it('rule 8: a key of the wrong type reads as absent to those who asked for it, and to nobody else', async () => {
+  it('rule 8: a key of the wrong type reads as absent to the calls that read it, and to no other', async () => {
     const plain = await server.client();
     await plain.set(membersKey('text'), 'no set');
     await plain.set(`blobs::${c}`, 'no hash');
@@ -241,7 +241,7 @@ describe('rule 13: without SMISMEMBER each membership is a command of its own, w
     onTestFinished(() => server.stop());
     const cache = await open(`redis://${user}127.0.0.1:${server.port}`);
     await fill(cache);
-    // Several turns, of which none has heard of the refusal yet.
+    // Several turns, of which none knows of the refusal yet.
     const turns = [askAll(cache)];
     for (let turn = 1; turn < 4; turn++) {
       await nextTurn();

@@ -114,7 +114,7 @@ describe('the Redis schema', () => {
   });
 });
 
-it('fails what is under way when it is closed, and what comes later', async () => {
+it('fails running operations when it is closed, and later ones', async () => {
   const hung = await RedisServer.start();
   try {
     const cache = new RedisCache(await hung.client({ enableAutoPipelining: true, disconnectTimeout: 50 }));

@@ -104,7 +104,7 @@ describe('the contract', () => {
     console.log(`a slot moved under ${asked.before + asked.after} turns of load`);
   });
 
-  it('rule 13: that is down when we start keeps nobody waiting, and is used once it is there', async () => {
+  it('rule 13: that is down at the start delays no call, and is used once it is there', async () => {
     await Promise.all(world.servers.map((server) => server.kill()));
     const told: boolean[] = [];
     const cache = await open(world, 100, (up) => told.push(up));

@@ -41,7 +41,7 @@ function layoutPath(text: string): string {
   return blobPath(parsed);
 }
 
-describe('rule 8: metadata that somebody else wrote', () => {
+describe('rule 8: metadata that another client wrote', () => {
   const own = { path, length: '42' };
   const fromSize = { path, length: 99 };
 
@@ -190,7 +190,7 @@ describe('rule 8: a key of the wrong type', () => {
     });
 
     it('is deleted even by a removal of what was no member', async () => {
-      await cache.remove('stranger', digest);
+      await cache.remove('other-repository', digest);
       expect(await plain.exists(hashKey)).toBe(0);
       expect(await plain.smembers(membersKey)).toEqual([digest]);
     });

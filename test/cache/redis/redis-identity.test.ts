@@ -94,12 +94,12 @@ afterAll(async () => {
   if (folder !== undefined) await rm(folder, { recursive: true });
 });
 
-function told() {
+function mockListener() {
   return { onUp: vi.fn<(up: boolean) => void>(), onError: vi.fn<(error: Error) => void>() };
 }
 
-async function open(url: string, heard = told()): Promise<LayerInfoCache> {
-  const cache = await openCache(url, { timeoutMs: 1_000, ...heard });
+async function open(url: string, listener = mockListener()): Promise<LayerInfoCache> {
+  const cache = await openCache(url, { timeoutMs: 1_000, ...listener });
   onTestFinished(() => cache.close());
   return cache;
 }
@@ -150,10 +150,10 @@ async function useAll(cache: LayerInfoCache): Promise<void> {
 }
 
 it.each(kinds)('rediss for %s: with a certificate, a user and no right too many', async (kind) => {
-  const heard = told();
-  await useAll(await open(urls[kind].byText(), heard));
-  expect(heard.onUp.mock.calls).toEqual([[true]]);
-  expect(heard.onError.mock.calls).toEqual([]);
+  const listener = mockListener();
+  await useAll(await open(urls[kind].byText(), listener));
+  expect(listener.onUp.mock.calls).toEqual([[true]]);
+  expect(listener.onError.mock.calls).toEqual([]);
 });
 
 it.each(kinds)('rediss for %s: with passwords in files', async (kind) => {
@@ -164,9 +164,9 @@ it('redis: a user with those rights, and with the few more that near takes', asy
   const server = await RedisServer.start({ args: users([...redisRights, ...nearRights]), account: admin });
   onTestFinished(() => server.stop());
   const url = `redis://layers@127.0.0.1:${server.port}?password-file=${await byFile('single', 'hunter2+redis')}`;
-  const heard = told();
-  await useAll(await open(url, heard));
-  const cache = await open(`${url}&near=10`, heard);
+  const listener = mockListener();
+  await useAll(await open(url, listener));
+  const cache = await open(`${url}&near=10`, listener);
   await useAll(cache);
   await cache.record('repo', digest, digest, meta);
   const plain = await server.client();
@@ -178,7 +178,7 @@ it('redis: a user with those rights, and with the few more that near takes', asy
   });
   await plain.srem('repository::repo::blobs', digest);
   await vi.waitFor(async () => expect(await cache.contains('repo', digest)).toBe(false));
-  expect(heard.onError.mock.calls).toEqual([]);
+  expect(listener.onError.mock.calls).toEqual([]);
 });
 
 const refusals: [string, (kind: (typeof kinds)[number]) => string][] = [
@@ -204,13 +204,13 @@ it('rediss for redis+sentinel: the sentinels have a password of their own', asyn
 });
 
 async function refused(url: string): Promise<void> {
-  const heard = told();
-  const cache = await open(url, heard);
+  const listener = mockListener();
+  const cache = await open(url, listener);
   const error = await cache.contains('repo', digest).catch((error: unknown) => error);
   expect(error).toBeInstanceOf(CacheError);
-  expect(heard.onUp.mock.calls).toEqual([[false]]);
-  expect(heard.onError).toHaveBeenCalled();
-  const said = inspect([heard.onError.mock.calls, error], { depth: 20, showHidden: true });
+  expect(listener.onUp.mock.calls).toEqual([[false]]);
+  expect(listener.onError).toHaveBeenCalled();
+  const said = inspect([listener.onError.mock.calls, error], { depth: 20, showHidden: true });
   expect(said).not.toMatch(/hunter2|of-the-test/);
 }
 

@@ -52,7 +52,7 @@ async function failsAtOnce(cache: LayerInfoCache): Promise<void> {
 }
 
 describe('rule 13: a Redis that hangs', () => {
-  it('fails the operation at its deadline, and answers again once it goes on', async () => {
+  it('fails the operation at its deadline, and answers again once it continues', async () => {
     const server = await start();
     const cache = await open(server.url);
     await cache.record('repo', digest, digest, meta);
@@ -70,7 +70,7 @@ describe('rule 13: a Redis that hangs', () => {
     expect(told.changes).toEqual([true]);
   });
 
-  it('loses its connection at last, fails at once from then on, and is back once it goes on', async () => {
+  it('loses its connection in the end, then fails at once, and is back once it continues', async () => {
     const server = await start();
     const cache = await open(server.url);
     await cache.add('repo', digest);
@@ -156,7 +156,7 @@ describe('a Redis that dies', () => {
   });
 });
 
-describe('who we are in Redis', () => {
+describe('the account at Redis', () => {
   const args = ['--user', 'default', 'off', '--user', 'reader', 'on', '>p@ss:w#rd', '~*', '+@all'];
 
   it('is the user and the password of the URL', async () => {
@@ -172,7 +172,7 @@ describe('who we are in Redis', () => {
     expect(await cache.contains('repo', digest)).toBe(false);
   });
 
-  it('is told to nobody when Redis does not take it', async () => {
+  it('is revealed nowhere when Redis does not accept it', async () => {
     const server = await start({ args });
     const cache = await open(`redis://reader:wrong-secret@127.0.0.1:${server.port}`);
     expect(told.changes).toEqual([false]);

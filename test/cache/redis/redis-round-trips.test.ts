@@ -13,14 +13,14 @@ class Gate {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   #upstream: Socket | undefined;
-  #heard = '';
+  #received = '';
 
   constructor(port: number) {
     this.#server = createServer((client) => {
       const upstream = createConnection(port, '127.0.0.1');
       this.#upstream = upstream;
       client.on('data', (chunk) => {
-        this.#heard += chunk.toString('latin1');
+        this.#received += chunk.toString('latin1');
       });
       client.pipe(upstream);
       upstream.pipe(client);
@@ -46,7 +46,7 @@ class Gate {
 
   /** The commands that `operation` sends until it needs a reply; then it gets its replies. */
   async firstRoundTrip(operation: () => Promise<unknown>, count: number): Promise<string[]> {
-    this.#heard = '';
+    this.#received = '';
     this.#upstream?.pause();
     const done = operation();
     try {
@@ -60,13 +60,13 @@ class Gate {
 
   /** All the commands that `operation` sends. */
   async all(operation: () => Promise<unknown>): Promise<string[]> {
-    this.#heard = '';
+    this.#received = '';
     await operation();
     return this.#commands();
   }
 
   #commands(): string[] {
-    return [...this.#heard.matchAll(/\*\d+\r\n\$\d+\r\n(?<name>\w+)\r\n/g)].map((match) => match[1] ?? '');
+    return [...this.#received.matchAll(/\*\d+\r\n\$\d+\r\n(?<name>\w+)\r\n/g)].map((match) => match[1] ?? '');
   }
 }
 

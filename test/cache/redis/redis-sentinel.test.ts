@@ -39,7 +39,7 @@ describe('the master', () => {
 
   afterEach(() => world?.stop());
 
-  it('rule 13: is down with its sentinels when we start: nobody waits, and it is used once it is there', async () => {
+  it('rule 13: is down with its sentinels at the start: no call waits, and it is used once it is there', async () => {
     const servers = [...world.sentinels, world.replica, world.master];
     await Promise.all(servers.map((server) => server.kill()));
     const told: boolean[] = [];
@@ -55,7 +55,7 @@ describe('the master', () => {
     expect(told).toEqual([false, true]);
   });
 
-  it('has a successor: told of it in the middle of an attempt to connect, we get there', async () => {
+  it('has a successor: when it is announced during an attempt to connect, the successor is used', async () => {
     const [first, , third] = world.sentinels;
     if (first === undefined || third === undefined) throw new TypeError('no sentinels');
     const proxy = await TcpProxy.start(first.port);

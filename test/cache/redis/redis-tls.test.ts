@@ -55,7 +55,7 @@ describe('rediss://', () => {
     expect(await plain.smembers('repository::repo::blobs')).toEqual(['sha256:a']);
   });
 
-  it('trusts nobody else', async () => {
+  it('trusts no other authority', async () => {
     const onError = vi.fn<(error: Error) => void>();
     const onUp = vi.fn<(up: boolean) => void>();
     const cache = await openCache(server.url, { timeoutMs: 100, onUp, onError });

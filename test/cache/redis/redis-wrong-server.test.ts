@@ -156,10 +156,10 @@ describe('rule 13: READONLY', () => {
     here.proxy.connections[1]?.letReplies();
     await eventually(() => cache.add('repo', 'y'));
     const [first, second] = here.proxy.connections;
-    await eventually(() => expect(second?.heard).toContain('hdel'));
+    await eventually(() => expect(second?.received).toContain('hdel'));
     await cache.add('repo', 'z');
-    expect(first?.heard).toContain('z');
-    expect(second?.heard).not.toContain('sadd');
+    expect(first?.received).toContain('z');
+    expect(second?.received).not.toContain('sadd');
     expect(errors).toEqual([]);
   });
 
@@ -207,7 +207,7 @@ const refusals: [string, (here: World) => Promise<unknown>][] = [
   ],
 ];
 
-it.each(refusals)('rule 13: %s leads to the server that the name leads to by now', async (word, strike) => {
+it.each(refusals)('rule 13: %s leads to the server that the name now resolves to', async (word, strike) => {
   const here = await world();
   const cache = await open(here.proxy);
   await strike(here);
@@ -228,10 +228,10 @@ it('rule 13: rights that are revoked where the name still leads to replace nothi
   await here.old.call('ACL', 'SETUSER', 'layers', '-sadd');
   await expect(cache.add('repo', 'y')).rejects.toThrow(CacheError);
   const attempt = () => here.proxy.connections[1];
-  await eventually(() => expect(attempt()?.heard).toContain('hdel'));
+  await eventually(() => expect(attempt()?.received).toContain('hdel'));
   await here.old.call('ACL', 'SETUSER', 'layers', '+sadd');
   await eventually(() => cache.add('repo', 'y'));
-  expect(attempt()?.heard).not.toContain('sadd');
+  expect(attempt()?.received).not.toContain('sadd');
   expect(errors).toEqual([]);
 });
 

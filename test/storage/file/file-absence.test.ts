@@ -138,7 +138,7 @@ function choices(count: number, most: number): number[][] {
   ).filter((chosen) => chosen.length <= most);
 }
 
-describe('rule 11: a storage that comes and goes while one looks', () => {
+describe('rule 11: a storage that is mounted and unmounted during a lookup', () => {
   /** The calls that a look for an absent path makes. */
   async function callsOfAbsence(hasDescriptorPaths: boolean): Promise<number> {
     const files = new HookedFileSystem({ hasDescriptorPaths });

@@ -103,7 +103,7 @@ describe('symlinks', () => {
     await expect(driver.stat('/docker/registry/v2/blobs/circle', live)).rejects.toBeInstanceOf(StorageError);
   });
 
-  it('may be the root itself, and may come to lead to another one', async () => {
+  it('may be the root itself, and may later lead to another one', async () => {
     const link = join(tree.outside, 'root');
     await symlink(tree.root, link);
     await mkdir(join(tree.outside, 'second/docker/registry/v2/blobs'), { recursive: true });
@@ -124,7 +124,7 @@ describe('symlinks', () => {
     await expect(driver.check(live)).rejects.toThrow(/leads out of/);
   });
 
-  it('are judged by name where descriptors have no path', async () => {
+  it('are checked by name where descriptors have no path', async () => {
     const elsewhere = new FileDriver(
       { root: tree.root, timeoutMs: 10_000, also: [], allowEmpty: false },
       new HookedFileSystem({ hasDescriptorPaths: false }),
@@ -466,7 +466,7 @@ describe('listings', () => {
     await slow.close();
   });
 
-  it('that nobody reads on are closed with the driver', async () => {
+  it('that are not read to their end are closed with the driver', async () => {
     const left = new FileDriver({ root: tree.root, timeoutMs: 10_000, also: [], allowEmpty: false });
     await writeFile(join(tree.root, folder, 'second'), '');
     const listing = left.list(folder, live)[Symbol.asyncIterator]();

@@ -187,7 +187,7 @@ describe('FileDriver on a disk that hangs', () => {
   });
 
   it.each(['open', 'fstat', 'stat', 'realPathOf'] as const)(
-    'rule 16: twelve hung in %s, then unavailable at once, then well again without a descriptor left',
+    'rule 16: twelve threads hang in %s, then UNAVAILABLE at once, then all works again without a descriptor left',
     async (call) => {
       const driver = driverOf(40);
       const disk = Promise.withResolvers<void>();
@@ -254,7 +254,7 @@ describe('FileDriver on a disk that hangs', () => {
     await driver.close();
   });
 
-  it('an open whose caller left is closed when it comes', async () => {
+  it('an open whose caller cancelled is closed when it completes', async () => {
     const driver = driverOf(long);
     const caller = new AbortController();
     const disk = Promise.withResolvers<void>();

@@ -67,7 +67,7 @@ describe('s3:// alone', () => {
   });
 
   // Last: what they do to the gateway is everyone's.
-  it('rule 11: a gateway that is gone is unavailable, and a body goes on when it is back', async () => {
+  it('rule 11: a gateway that is gone is unavailable, and a body continues when it is back', async () => {
     const driver = await world.open(10_000);
     world.faultNext(1, { slow: { bytes: 65_536, pauseMs: 5 } });
     const { reader } = await driver.open(path, whole, live);

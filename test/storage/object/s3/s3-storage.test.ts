@@ -80,7 +80,7 @@ describe('rule 11: absence', () => {
     await expect(driver.open('/docker/x', whole, live)).rejects.toMatchObject(missing);
   });
 
-  it('to one who may not list the bucket is a line that names the permission', async () => {
+  it('without the right to list the bucket is a line that names the permission', async () => {
     const credentials = { accessKeyId: 'READERKEY', secretAccessKey: 'reader-secret' };
     await gateway.createUser('reader', credentials);
     const own = await gateway.createBucket();
