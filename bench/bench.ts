@@ -1,15 +1,16 @@
 /** What a case works with: a place of its own, servers on one core, load from the other. */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { CertificateAuthority } from '../test/parts/certificate-authority.ts';
 import type { LayerTree } from './layer-tree.ts';
-import type { LoadResult, LoadSpec } from './load/load-spec.ts';
+import type { CallMix, LoadResult, LoadSpec } from './load/load-spec.ts';
 import type { Requirement } from './packages.ts';
 import { type Cores, clientCore, Processes, serverCore } from './processes.ts';
 import { type Calls, Requests } from './requests.ts';
 import { Layercache, type LayercacheOptions, type Telemetry } from './servers/layercache.ts';
 import { startDockerRegistry, startGrpcGo, startGrpcJs, startHttp2 } from './servers/peers.ts';
 import { RedisServer } from './servers/redis.ts';
-import type { Server } from './servers/server.ts';
+import type { Certificate, Server } from './servers/server.ts';
 
 export const silent: Telemetry = { traces: false, accessLog: false };
 /** What an operator runs: metrics and 1 % of traces exported, each call logged. */
@@ -43,6 +44,7 @@ export class Bench {
   readonly #others: RedisServer[] = [];
   #redis: Promise<RedisServer> | undefined;
   #collector: Promise<number> | undefined;
+  #authority: Promise<CertificateAuthority> | undefined;
 
   constructor(name: string, options: BenchOptions) {
     this.options = options;
@@ -75,7 +77,8 @@ export class Bench {
       args = [],
       env = {},
       core = serverCore,
-    }: Pick<LayercacheOptions, 'nodeArgs' | 'args' | 'env' | 'core'> & {
+      certificate,
+    }: Pick<LayercacheOptions, 'nodeArgs' | 'args' | 'env' | 'core' | 'certificate'> & {
       readonly cache?: string;
       readonly storage?: string;
     } = {},
@@ -90,6 +93,7 @@ export class Bench {
       storage,
       env,
       core,
+      certificate,
       collectorPort: telemetry.traces ? await this.#collector : 0,
       folder: this.folder,
     });
@@ -111,28 +115,38 @@ export class Bench {
   }
 
   /** Undefined where it cannot be had. */
-  async grpcGo(): Promise<Server | undefined> {
+  async grpcGo(certificate?: Certificate): Promise<Server | undefined> {
     if (!this.options.available.has('go')) return undefined;
     const redisPort = (await this.redis()).port;
-    return startGrpcGo(this.processes, { root: this.tree.root, redisPort, folder: this.folder });
+    return startGrpcGo(this.processes, { root: this.tree.root, redisPort, folder: this.folder, certificate });
+  }
+
+  /** For a server on the loopback; removed with the case. */
+  async certificate(): Promise<Certificate> {
+    this.#authority ??= CertificateAuthority.create();
+    const authority = await this.#authority;
+    const { certFile, keyFile } = await authority.issue({ names: ['IP:127.0.0.1'] });
+    return { certFile, keyFile, caFile: authority.certFile };
   }
 
   /** Runs the load to its end; rejects when one answer was not as expected. */
   async load(
     server: Server,
-    calls: Calls,
+    calls: Calls | CallMix,
     shape: Shape,
     { yields = false, core = clientCore }: { yields?: boolean; core?: Cores } = {},
   ): Promise<LoadResult> {
-    const spec: LoadSpec = { protocol: server.protocol, port: server.port, ...calls, ...shape };
+    const { protocol, port, caFile } = server;
+    const mix = 'cycle' in calls ? calls : { kinds: [calls], cycle: [0] };
+    const spec: LoadSpec = { protocol, port, ...(caFile !== undefined && { caFile }), ...mix, ...shape };
     const limit = (shape.seconds ?? 0) + 60;
-    const said = await this.processes.run(
+    const stdout = await this.processes.run(
       process.execPath,
       [generator, JSON.stringify(spec)],
       { core, yields },
       limit,
     );
-    return JSON.parse(said) as LoadResult;
+    return JSON.parse(stdout) as LoadResult;
   }
 
   /** Once each, so that every cache is warm. */
@@ -148,6 +162,7 @@ export class Bench {
     const redis = await this.#redis?.catch(() => undefined);
     for (const one of [redis, ...this.#others]) one?.close();
     await this.processes.stopAll();
+    await (await this.#authority?.catch(() => undefined))?.delete();
   }
 
   async #startCollector(): Promise<number> {

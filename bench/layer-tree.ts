@@ -14,6 +14,14 @@ export interface Layer {
 const kib = 1024;
 const mib = 1024 * kib;
 
+/** As registries have them: two thirds below 1 MiB, a seventh below 10 MiB; the large ones apart. */
+const mixedLengths = [
+  ...[256 * mib, 4 * kib, 96 * kib, 2 * mib, 16 * kib],
+  ...[12 * mib, 512 * kib, 8 * kib, 128 * kib, 48 * kib],
+  ...[100 * mib, 2 * kib, 768 * kib, 8 * mib, 24 * kib, 64 * kib],
+  ...[40 * mib, 192 * kib, 32 * kib, 4 * mib, 256 * kib],
+];
+
 export class LayerTree {
   readonly root: string;
   readonly repository: RepositoryName;
@@ -23,19 +31,26 @@ export class LayerTree {
   medium: readonly Layer[] = [];
   /** 4 layers of 256 MiB. */
   large: readonly Layer[] = [];
+  /** One of each of `mixedLengths`. */
+  mixed: readonly Layer[] = [];
 
   private constructor(root: string, repository: RepositoryName) {
     this.root = root;
     this.repository = repository;
   }
 
-  static async write(root: string, { large }: { large: boolean }): Promise<LayerTree> {
+  static async write(root: string, wanted: { large: boolean; mixed: boolean }): Promise<LayerTree> {
     const repository = parseRepositoryName('bench/app');
     if (repository === undefined) throw new Error('no repository name');
     const tree = new LayerTree(root, repository);
     tree.small = await tree.#layers(1000, 4 * kib);
     tree.medium = await tree.#layers(8, mib);
-    tree.large = await tree.#layers(large ? 4 : 0, 256 * mib);
+    tree.large = await tree.#layers(wanted.large ? 4 : 0, 256 * mib);
+    if (wanted.mixed) {
+      const mixed: Layer[] = [];
+      for (const length of mixedLengths) mixed.push(await tree.#layer(`mixed ${length}`, length));
+      tree.mixed = mixed;
+    }
     return tree;
   }
 

@@ -13,7 +13,7 @@ import { LayerTree } from './layer-tree.ts';
 import { provide } from './packages.ts';
 import { writeDocs } from './report/docs.ts';
 import { plot } from './report/plot.ts';
-import { seriesTable, verdictTable } from './report/table.ts';
+import { comparisonTable, seriesTable } from './report/table.ts';
 import type { Report } from './series.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -49,7 +49,7 @@ const names = values.only?.split(',');
 const unknown = names?.filter((name) => !cases.some((one) => one.name === name)) ?? [];
 if (unknown.length > 0)
   fail(`no case ${unknown.join(', ')}; there are ${cases.map(({ name }) => name).join(', ')}`);
-const chosen = cases.filter(({ name, aside }) => names?.includes(name) ?? !aside);
+const chosen = cases.filter(({ name, onlyByName }) => names?.includes(name) ?? !onlyByName);
 const rounds = positive('rounds');
 const seconds = positive('seconds');
 
@@ -71,7 +71,10 @@ if (!values['no-build']) {
 }
 const available = provide([...new Set(chosen.flatMap(({ needs }) => needs))]);
 say('writing layers');
-const tree = await LayerTree.write(join(folder, 'registry'), { large: chosen.some(({ large }) => large) });
+const tree = await LayerTree.write(join(folder, 'registry'), {
+  large: chosen.some(({ large }) => large),
+  mixed: chosen.some(({ mixed }) => mixed),
+});
 
 const reports: Report[] = [];
 const failures: string[] = [];
@@ -86,7 +89,7 @@ for (const one of chosen) {
     const report = await Promise.race([one.run(bench), over]);
     reports.push(report);
     console.log(`\n${seriesTable(report)}\n`);
-    if (report.verdicts.length > 0) console.log(`${verdictTable([report])}\n`);
+    if (report.comparisons.length > 0) console.log(`${comparisonTable([report])}\n`);
   } catch (error) {
     failures.push(`${one.name}: ${error instanceof Error ? error.message : error}`);
     say(failures.at(-1) ?? '');
@@ -95,7 +98,7 @@ for (const one of chosen) {
   }
 }
 
-if (chosen.length > 1) console.log(`\n## All figures\n\n${verdictTable(reports)}\n`);
+if (chosen.length > 1) console.log(`\n## All figures\n\n${comparisonTable(reports)}\n`);
 for (const failure of failures) console.log(`not measured: ${failure}`);
 mkdirSync(values.out, { recursive: true });
 const machine = {

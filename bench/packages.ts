@@ -13,6 +13,7 @@ const packages: Readonly<Record<string, string>> = {
   'ceph-osd': 'ceph-osd',
   ceph: 'ceph-common',
   h2load: 'nghttp2-client',
+  openssl: 'openssl',
   go: 'golang-go',
   [`${goSources}/google.golang.org/grpc`]: 'golang-google-grpc-dev',
   [`${goSources}/google.golang.org/protobuf`]: 'golang-google-protobuf-dev',
@@ -29,6 +30,7 @@ export type Requirement =
   | 'docker-registry'
   | 'radosgw'
   | 'h2load'
+  | 'openssl'
   | 'go'
   | 'python'
   | 'spin';
@@ -38,6 +40,7 @@ const partsOf: Record<Requirement, readonly string[]> = {
   'docker-registry': ['docker-registry'],
   radosgw: ['radosgw', 'ceph-mon', 'ceph-osd', 'ceph'],
   h2load: ['h2load'],
+  openssl: ['openssl'],
   go: ['go', ...Object.keys(packages).filter((name) => name.startsWith(goSources))],
   python: ['/usr/lib/python3/dist-packages/grpc'],
   spin: ['spin', 'gcc', 'tcc', '/usr/include/stdlib.h'],

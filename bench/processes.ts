@@ -59,19 +59,19 @@ export class Processes {
   ): Promise<string> {
     const child = this.start(command, args, options);
     const timer = setTimeout(() => child.kill('SIGKILL'), seconds * 1000);
-    let said = '';
-    let complained = '';
+    let stdout = '';
+    let stderr = '';
     child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      said += text;
+      stdout += text;
     });
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      complained += text;
+      stderr += text;
     });
     await once(child, 'close');
     clearTimeout(timer);
-    if (child.exitCode === 0) return said;
+    if (child.exitCode === 0) return stdout;
     const how = child.signalCode === null ? `code ${child.exitCode}` : `after ${seconds} s`;
-    throw new Error(`${command} ${args[0] ?? ''} ended with ${how}: ${complained.slice(-2000)}`);
+    throw new Error(`${command} ${args[0] ?? ''} ended with ${how}: ${stderr.slice(-2000)}`);
   }
 
   /** Starts a server that prints its port on a line of its own. */
@@ -81,19 +81,19 @@ export class Processes {
     core = serverCore,
   ): Promise<{ port: number; child: ChildProcess }> {
     const child = this.start(command, args, { core });
-    let said = '';
-    let complained = '';
+    let stdout = '';
+    let stderr = '';
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      complained = (complained + text).slice(-2000);
+      stderr = (stderr + text).slice(-2000);
     });
     const { promise, resolve, reject } = Promise.withResolvers<number>();
     child.stdout?.setEncoding('utf8').on('data', (text: string) => {
-      said += text;
-      const [, port] = /^(\d+)\n/.exec(said) ?? [];
+      stdout += text;
+      const [, port] = /^(\d+)\n/.exec(stdout) ?? [];
       if (port !== undefined) resolve(Number(port));
     });
-    child.on('exit', () => reject(new Error(`${command} ${args[0]} ended: ${complained}`)));
-    const timer = setTimeout(() => reject(new Error(`${command} does not listen: ${complained}`)), 15_000);
+    child.on('exit', () => reject(new Error(`${command} ${args[0]} ended: ${stderr}`)));
+    const timer = setTimeout(() => reject(new Error(`${command} does not listen: ${stderr}`)), 15_000);
     try {
       return { port: await promise, child };
     } finally {

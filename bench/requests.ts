@@ -16,14 +16,10 @@ import type { Digest } from '../dist/reference/digest.js';
 import { blobPath } from '../dist/reference/layout.js';
 import type { RepositoryName } from '../dist/reference/repository-name.js';
 import type { Layer } from './layer-tree.ts';
-import type { Expectation } from './load/load-spec.ts';
+import type { CallKind } from './load/load-spec.ts';
 
-/** One kind of call, many requests, one right answer. */
-export interface Calls {
-  readonly paths: readonly string[];
-  readonly requests: string;
-  readonly expect: Expectation;
-}
+/** One kind of call, many requests. */
+export type Calls = CallKind;
 
 export class Requests {
   readonly #folder: string;
@@ -43,6 +39,17 @@ export class Requests {
     );
     const source = exists ? Source.SOURCE_CACHE : Source.SOURCE_UPSTREAM;
     return this.#calls(path, messages, [ExistsResponse.encode({ exists, source }).finish()]);
+  }
+
+  /** The same with `max_age` 0: storage is asked, whatever the cache knows. */
+  existsNow(digests: readonly Digest[]): Calls {
+    const { path } = LayerCacheServiceService.exists;
+    const repository = this.#repository;
+    const messages = digests.map((digest) =>
+      ExistsRequest.encode({ repository, digest, maxAge: { seconds: 0n, nanos: 0 } }).finish(),
+    );
+    const answer = ExistsResponse.encode({ exists: true, source: Source.SOURCE_UPSTREAM }).finish();
+    return this.#calls(path, messages, [answer]);
   }
 
   stat(layers: readonly Layer[]): Calls {

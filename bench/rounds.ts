@@ -1,6 +1,6 @@
 /** The rounds of a case: A B C A B C …, after one that only warms. */
 import type { Bench, Shape } from './bench.ts';
-import type { LoadResult } from './load/load-spec.ts';
+import type { CallMix, LoadResult } from './load/load-spec.ts';
 import { type Cores, cpuSeconds } from './processes.ts';
 import type { Calls } from './requests.ts';
 import type { Sample, Series } from './series.ts';
@@ -84,13 +84,13 @@ export interface Proof {
   readonly lines: number;
 }
 
-const linePatienceMs = 2000;
+const lineTimeoutMs = 2000;
 
 /** A round of load, after which the server's counters, its log and Redis must have grown by just these calls. */
 export async function provenLoad(
   bench: Bench,
   server: Server,
-  calls: Calls,
+  calls: Calls | CallMix,
   shape: Shape,
   proof?: Proof,
   core?: Cores,
@@ -106,7 +106,7 @@ export async function provenLoad(
   if (proof === undefined || redis === undefined || askedBefore === undefined) return result;
 
   const asked = (await redis.membershipCommands()) - askedBefore;
-  const deadline = performance.now() + linePatienceMs;
+  const deadline = performance.now() + lineTimeoutMs;
   for (;;) {
     const after = await server.counts();
     const grown = (name: string) => (after[name] ?? 0) - (before[name] ?? 0);
@@ -121,9 +121,9 @@ export async function provenLoad(
       await new Promise((resolve) => setTimeout(resolve, 20));
       continue;
     }
-    const said = wrong.map((name) => `${name} ${seen[name]}, not ${proof[name] * result.calls}`);
-    if (isAsked !== proof.asksRedis) said.push(`Redis was sent ${asked} commands for memberships`);
-    throw new UnprovenRound(`${server.name}: ${result.calls} calls, but ${said.join('; ')}`);
+    const problems = wrong.map((name) => `${name} ${seen[name]}, not ${proof[name] * result.calls}`);
+    if (isAsked !== proof.asksRedis) problems.push(`Redis was sent ${asked} commands for memberships`);
+    throw new UnprovenRound(`${server.name}: ${result.calls} calls, but ${problems.join('; ')}`);
   }
 }
 

@@ -23,7 +23,7 @@ export interface Spread {
 }
 
 /** A figure against its bar. */
-export interface Verdict {
+export interface Comparison {
   /** "a / b", or what the figure is. */
   readonly figure: string;
   readonly telemetry: string;
@@ -41,7 +41,7 @@ export interface Report {
   readonly name: string;
   readonly title: string;
   readonly series: readonly Series[];
-  readonly verdicts: readonly Verdict[];
+  readonly comparisons: readonly Comparison[];
   /** What must be known to read the figures. */
   readonly notes: readonly string[];
 }
@@ -66,28 +66,28 @@ export function spreadOf(samples: readonly number[]): Spread {
 }
 
 /** One over the other, of the same round each: what the machine did to both cancels. */
-export function ratio(a: Series | undefined, b: Series | undefined, limits: Limits = {}): Verdict[] {
+export function ratio(a: Series | undefined, b: Series | undefined, limits: Limits = {}): Comparison[] {
   if (a === undefined || b === undefined) return [];
   const samples = a.samples.map(
     (sample, round) => (sample * (limits.times ?? 1)) / (b.samples[round] ?? Number.NaN),
   );
-  const plain = verdict(`${a.name} / ${b.name}`, '×', samples, { ...limits, telemetry: a.telemetry });
+  const plain = comparison(`${a.name} / ${b.name}`, '×', samples, { ...limits, telemetry: a.telemetry });
   if (a.busy.length === 0 || b.busy.length === 0) return [plain];
   const byCpu = samples.map((sample, round) => (sample * (b.busy[round] ?? 0)) / (a.busy[round] ?? 0));
   return [{ ...plain, byCpu: spreadOf(byCpu) }];
 }
 
-export function verdict(
+export function comparison(
   figure: string,
   unit: string,
   samples: readonly number[],
   { bar, stretch, atMost = false, telemetry = '' }: Limits & { telemetry?: string } = {},
-): Verdict {
+): Comparison {
   return { figure, telemetry, unit, spread: spreadOf(samples), bar, stretch, atMost };
 }
 
 /** Whether the median is past that limit; undefined without one. */
-export function meets({ spread, atMost }: Verdict, limit: number | undefined): boolean | undefined {
+export function meets({ spread, atMost }: Comparison, limit: number | undefined): boolean | undefined {
   if (limit === undefined) return undefined;
   return atMost ? spread.median <= limit : spread.median >= limit;
 }

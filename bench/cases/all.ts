@@ -5,10 +5,13 @@ import type { Case } from './case.ts';
 import { checks } from './checks.ts';
 import { grpcJsClient, grpcJsWide, pythonClient } from './clients.ts';
 import { exists } from './exists.ts';
+import { existsOneStream, existsPaced, existsTls } from './exists-load.ts';
+import { existsMissS3 } from './exists-miss-s3.ts';
 import { fetch, fetchShapes, fetchSmall } from './fetch.ts';
 import { firstFetch } from './first-fetch.ts';
-import { firstFetchCrowd } from './first-fetch-crowd.ts';
+import { firstFetchConcurrent } from './first-fetch-concurrent.ts';
 import { members } from './members.ts';
+import { mix } from './mix.ts';
 import { objectStore } from './object-store.ts';
 import { overload } from './overload.ts';
 import { profile } from './profile.ts';
@@ -20,10 +23,16 @@ import { workers } from './workers.ts';
 
 export const cases: readonly Case[] = [
   exists,
+  existsTls,
+  existsOneStream,
+  existsPaced,
   findMissing,
+  stat,
   fetch,
+  fetchShapes,
+  mix,
   pythonClient,
-  firstFetchCrowd,
+  firstFetchConcurrent,
   fetchSmall,
   stall,
   beside,
@@ -31,13 +40,12 @@ export const cases: readonly Case[] = [
   overload,
   start,
   existsMiss,
-  stat,
+  existsMissS3,
   findMissing1000,
   members,
   objectStore,
   stallS3,
   startS3,
-  fetchShapes,
   profile,
   grpcJsWide,
   grpcJsClient,

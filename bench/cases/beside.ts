@@ -36,8 +36,8 @@ export const beside: Case = {
     };
     const together = besideFetches(bench, server, 'beside Fetches');
     const series = await interleaved(bench, [alone, together]);
-    const verdicts = ratio(series[1], series[0], { bar: 10, stretch: 4, atMost: true });
-    return { name: this.name, title: this.title, series, verdicts, notes: [] };
+    const comparisons = ratio(series[1], series[0], { bar: 10, stretch: 4, atMost: true });
+    return { name: this.name, title: this.title, series, comparisons, notes: [] };
   },
 };
 

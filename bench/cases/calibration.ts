@@ -14,7 +14,7 @@ export const calibration: Case = {
   name: 'calibration',
   title: 'The load generator against h2load',
   needs: ['h2load'],
-  aside: true,
+  onlyByName: true,
   large: true,
   async run(bench) {
     if (!bench.options.available.has('h2load')) throw new Error('no h2load');
@@ -32,8 +32,8 @@ export const calibration: Case = {
       h2loadFiles(bench, files),
     ];
     const series = await interleaved(bench, subjects);
-    const verdicts = [...ratio(series[0], series[1]), ...ratio(series[2], series[3])];
-    return { name: this.name, title: this.title, series, verdicts, notes: [] };
+    const comparisons = [...ratio(series[0], series[1]), ...ratio(series[2], series[3])];
+    return { name: this.name, title: this.title, series, comparisons, notes: [] };
   },
 };
 
@@ -66,9 +66,9 @@ function h2loadFiles(bench: Bench, server: Server): Subject {
     measure: async (seconds) => {
       const count = 4 * Math.max(1, Math.round(seconds));
       const load = ['-n', String(count), '-c', '4', '-m', '1', '-w', '30', '-W', '30'];
-      const said = await h2load(bench, server, load, path);
-      const [, took, unit] = /finished in ([\d.]+)(ms|s)/.exec(said) ?? [];
-      const [, bytes] = /\((\d+)\) data/.exec(said) ?? [];
+      const stdout = await h2load(bench, server, load, path);
+      const [, took, unit] = /finished in ([\d.]+)(ms|s)/.exec(stdout) ?? [];
+      const [, bytes] = /\((\d+)\) data/.exec(stdout) ?? [];
       return { value: Number(bytes) / 1e6 / (Number(took) / (unit === 'ms' ? 1000 : 1)) };
     },
   };
@@ -76,7 +76,7 @@ function h2loadFiles(bench: Bench, server: Server): Subject {
 
 async function h2load(bench: Bench, server: Server, args: readonly string[], path: string): Promise<string> {
   const url = `http://127.0.0.1:${server.port}${path}`;
-  const said = await bench.processes.run('h2load', [...args, url], { core: clientCore }, 60);
-  if (!/, 0 failed, 0 errored, 0 timeout/.test(said)) throw new Error(`h2load: ${said}`);
-  return said;
+  const stdout = await bench.processes.run('h2load', [...args, url], { core: clientCore }, 60);
+  if (!/, 0 failed, 0 errored, 0 timeout/.test(stdout)) throw new Error(`h2load: ${stdout}`);
+  return stdout;
 }

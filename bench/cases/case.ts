@@ -11,7 +11,9 @@ export interface Case {
   readonly needs: readonly Requirement[];
   /** Whether it fetches layers of 256 MiB. */
   readonly large?: boolean;
+  /** Whether it fetches layers of many sizes. */
+  readonly mixed?: boolean;
   /** Runs only when it is named: it takes long, needs much, or says nothing of the server. */
-  readonly aside?: boolean;
+  readonly onlyByName?: boolean;
   run(bench: Bench): Promise<Report>;
 }

@@ -7,7 +7,7 @@ import { CircuitBreakerCache } from '../../dist/cache/circuit-breaker-cache.js';
 import { MemoryCache } from '../../dist/cache/memory-cache.js';
 import { type Bench, full } from '../bench.ts';
 import { interleaved } from '../rounds.ts';
-import { type Series, type Verdict, verdict } from '../series.ts';
+import { type Comparison, comparison, type Series } from '../series.ts';
 import type { Layercache } from '../servers/layercache.ts';
 import type { Case } from './case.ts';
 import { bulkSubject } from './fetch.ts';
@@ -29,7 +29,7 @@ export const checks: Case = {
   title: 'Cost of verification, revalidation, admission and breaker',
   needs: ['redis-server'],
   large: true,
-  aside: true,
+  onlyByName: true,
   async run(bench) {
     const pairs = Math.max(fewestPairs, bench.options.rounds);
     const { url: cache } = await bench.redis();
@@ -48,7 +48,7 @@ export const checks: Case = {
       name: this.name,
       title: this.title,
       series: [...exists.series, ...fetch.series],
-      verdicts: [
+      comparisons: [
         cost('Exists hit over Redis', exists.costs),
         cost('Fetch of 256 MiB, 4 streams', fetch.costs),
         cost(
@@ -81,8 +81,8 @@ async function pairOf(
   return { series, costs, plain: plain.samples, busy: plain.busy };
 }
 
-function cost(figure: string, samples: readonly number[]): Verdict {
-  return verdict(figure, '%', samples, { bar: 3, atMost: true });
+function cost(figure: string, samples: readonly number[]): Comparison {
+  return comparison(figure, '%', samples, { bar: 3, atMost: true });
 }
 
 /** By order statistics: the median of so many samples lies between these two in 19 of 20 cases. */

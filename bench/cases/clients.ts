@@ -66,12 +66,12 @@ function clientCase(name: string, client: Client, bars: Readonly<Record<string, 
       const series = await interleaved(bench, subjects, Math.min(bench.options.rounds, 3));
       const at = (server: string, size: number) => series.find((one) => one.name === nameOf(server, size));
       const mine = at('layercache', 0);
-      const verdicts = peers.flatMap((peer) => [
+      const comparisons = peers.flatMap((peer) => [
         ...ratio(mine, at(peer.name, ourDefault), bars[peer.name]),
         ...ratio(mine, best(series, peer.name)),
       ]);
       const notes = [`Our default chunk is ${ourDefault / kib} KiB; a peer's default here is 64 KiB.`];
-      return { name: this.name, title: this.title, series, verdicts, notes };
+      return { name: this.name, title: this.title, series, comparisons, notes };
     },
   };
 }
@@ -100,8 +100,8 @@ function subjectOf(bench: Bench, server: Server, client: Client, chunkSize: numb
     warmSeconds: 0,
     // Once whatever the time of a round: a slow client takes longer than that.
     measure: async () => {
-      const said = await bench.processes.run(client.command, args, { core: clientCore }, 60);
-      return { value: Number(said) / 1e6 };
+      const stdout = await bench.processes.run(client.command, args, { core: clientCore }, 60);
+      return { value: Number(stdout) / 1e6 };
     },
   };
 }

@@ -35,12 +35,12 @@ export const exists: Case = {
       name: exists.name,
       title: exists.title,
       series,
-      verdicts: [
-        ...ratio(of('Redis'), of('docker-registry'), { bar: 16, stretch: 20 }),
-        ...ratio(of('Redis'), of('grpc-js'), { bar: 0.65, stretch: 0.75 }),
-        ...ratio(of('Redis'), of('grpc-go'), { stretch: 0.9 }),
-        ...ratio(of('near'), of('grpc-js'), { bar: 0.8 }),
-        ...ratio(of('near'), of('grpc-go'), { stretch: 1 }),
+      comparisons: [
+        ...ratio(of('near'), of('grpc-go'), { bar: 1.6, stretch: 2.5 }),
+        ...ratio(of('near'), of('grpc-js'), { bar: 3.5, stretch: 5 }),
+        ...ratio(of('Redis'), of('grpc-go'), { bar: 1.2, stretch: 2 }),
+        ...ratio(of('Redis'), of('docker-registry'), { bar: 40, stretch: 60 }),
+        ...ratio(of('Redis'), of('grpc-js')),
         ...ratio(of('memory'), of('grpc-js')),
         ...ratio(of('memory, no telemetry'), of('grpc-js')),
       ],

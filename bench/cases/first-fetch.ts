@@ -11,7 +11,7 @@ export const firstFetch: Case = {
   title: 'First Fetch of 256 MiB, hashed, beside one that is not',
   needs: ['redis-server'],
   large: true,
-  aside: true,
+  onlyByName: true,
   async run(bench) {
     const { url: cache } = await bench.redis();
     const { small, large } = bench.tree;
@@ -31,7 +31,7 @@ export const firstFetch: Case = {
       name: this.name,
       title: this.title,
       series: [...bytes, ...p99],
-      verdicts: [...ratio(bytes[0], bytes[1]), ...ratio(p99[0], p99[1])],
+      comparisons: [...ratio(bytes[0], bytes[1]), ...ratio(p99[0], p99[1])],
       notes: [],
     };
   },

@@ -27,8 +27,8 @@ export const members: Case = {
       subjects.push(...(await small(bench, server, calls, { ...hit, asksRedis: true, redis })));
     }
     const series = await interleaved(bench, subjects);
-    const verdicts = series.slice(1).flatMap((one) => ratio(one, series[0]));
-    return { name: this.name, title: this.title, series, verdicts, notes: [] };
+    const comparisons = series.slice(1).flatMap((one) => ratio(one, series[0]));
+    return { name: this.name, title: this.title, series, comparisons, notes: [] };
   },
 };
 

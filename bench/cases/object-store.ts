@@ -17,7 +17,7 @@ export const objectStore: Case = {
   title: 'Fetch of 256 MiB from S3',
   needs: ['radosgw'],
   large: true,
-  aside: true,
+  onlyByName: true,
   async run(bench) {
     const [layer] = bench.tree.large;
     if (layer === undefined) throw new Error('no layer');
@@ -54,8 +54,8 @@ export const objectStore: Case = {
           const key = blobPath(layer.digest).slice(1);
           const args = [client, store.endpoint, store.bucket, key, String(layer.length), String(times)];
           const how = { core: serverCore, env: store.env };
-          const said = await bench.processes.run(process.execPath, args, how, 60);
-          const { rate, cpu: used } = JSON.parse(said) as { rate: number; cpu: number };
+          const stdout = await bench.processes.run(process.execPath, args, how, 60);
+          const { rate, cpu: used } = JSON.parse(stdout) as { rate: number; cpu: number };
           cpu['bare S3 client']?.push(used / gigabytes);
           return { value: rate / 1e6, busy: used / ((gigabytes * 1e9) / rate) };
         },
@@ -74,7 +74,7 @@ export const objectStore: Case = {
         name: this.name,
         title: this.title,
         series: [...series, ...costs],
-        verdicts: ratio(series[0], series[1], { bar: 0.7 }),
+        comparisons: ratio(series[0], series[1], { bar: 0.7 }),
         notes: ['The gateway and its store share both cores with what is measured.'],
       };
     } finally {

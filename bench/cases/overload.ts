@@ -5,10 +5,10 @@
  */
 import { join } from 'node:path';
 import { type Bench, silent } from '../bench.ts';
-import type { ImpatientResult, ImpatientSpec } from '../load/impatient.ts';
+import type { DeadlineResult, DeadlineSpec } from '../load/deadline-clients.ts';
 import { clientCore } from '../processes.ts';
 import { formatted } from '../rounds.ts';
-import { type Series, verdict } from '../series.ts';
+import { comparison, type Series } from '../series.ts';
 import type { Layercache } from '../servers/layercache.ts';
 import type { Case } from './case.ts';
 
@@ -20,7 +20,7 @@ const connections = 8;
 const busy = 128;
 const least = 3;
 
-const program = join(import.meta.dirname, '..', 'load', 'impatient.ts');
+const program = join(import.meta.dirname, '..', 'load', 'deadline-clients.ts');
 const storage = `module:${join(import.meta.dirname, '..', 'peers', 'slow-storage.ts')}?ms=${storageMs}`;
 
 export const overload: Case = {
@@ -38,7 +38,7 @@ export const overload: Case = {
     });
     const asking = new Asking(bench, Math.max(seconds, least));
     const kinds = ['peak', '1 ×', '2 ×', '5 ×', '5 ×, no limit'] as const;
-    const samples = new Map<string, ImpatientResult[]>(kinds.map((kind) => [kind, []]));
+    const samples = new Map<string, DeadlineResult[]>(kinds.map((kind) => [kind, []]));
     for (let round = 1; round <= rounds; round++) {
       const peak = await asking.ask(limited, { atOnce: busy });
       const results = {
@@ -51,7 +51,7 @@ export const overload: Case = {
       for (const kind of kinds) {
         const result = results[kind];
         samples.get(kind)?.push(result);
-        say(`  round ${round}/${rounds}  ${kind}: ${told(result)}`);
+        say(`  round ${round}/${rounds}  ${kind}: ${described(result)}`);
       }
     }
     const of = (kind: string) => samples.get(kind) ?? [];
@@ -70,11 +70,11 @@ export const overload: Case = {
       name: this.name,
       title: this.title,
       series,
-      verdicts: [
-        ...['1 ×', '2 ×', '5 ×'].map((kind) => verdict(`${kind} / peak`, '×', share(kind), { bar: 0.8 })),
-        verdict('5 ×, no limit / peak', '×', share('5 ×, no limit')),
+      comparisons: [
+        ...['1 ×', '2 ×', '5 ×'].map((kind) => comparison(`${kind} / peak`, '×', share(kind), { bar: 0.8 })),
+        comparison('5 ×, no limit / peak', '×', share('5 ×, no limit')),
       ],
-      notes: kinds.map((kind) => `${kind}, last round: ${told(of(kind).at(-1))}.`),
+      notes: kinds.map((kind) => `${kind}, last round: ${described(of(kind).at(-1))}.`),
     };
   },
 };
@@ -89,8 +89,8 @@ class Asking {
     this.#seconds = seconds;
   }
 
-  async ask({ port }: Layercache, load: ImpatientSpec['load']): Promise<ImpatientResult> {
-    const spec: ImpatientSpec = {
+  async ask({ port }: Layercache, load: DeadlineSpec['load']): Promise<DeadlineResult> {
+    const spec: DeadlineSpec = {
       port,
       connections,
       seconds: this.#seconds,
@@ -99,19 +99,19 @@ class Asking {
       repository: this.#bench.tree.repository,
       firstDigest: this.#digests,
     };
-    const said = await this.#bench.processes.run(
+    const stdout = await this.#bench.processes.run(
       process.execPath,
       [program, JSON.stringify(spec)],
       { core: clientCore },
       60,
     );
-    const result = JSON.parse(said) as ImpatientResult;
+    const result = JSON.parse(stdout) as DeadlineResult;
     this.#digests += result.calls;
     return result;
   }
 }
 
-function told(result: ImpatientResult | undefined): string {
+function described(result: DeadlineResult | undefined): string {
   if (result === undefined) return 'nothing';
   const { goodput, good, refused, late, failed, p50, p99 } = result;
   const share = (count: number) => `${Math.round((100 * count) / (good + refused + late + failed))} %`;

@@ -45,7 +45,7 @@ export const profile: Case = {
     const notes = [
       `Per cent of the main thread's busy samples, start and first (hashed) Fetches included; below ${least} % is left out. ${'`--cpu-prof`'} slows it.`,
     ];
-    return { name: this.name, title: this.title, series, verdicts: [], notes };
+    return { name: this.name, title: this.title, series, comparisons: [], notes };
   },
 };
 

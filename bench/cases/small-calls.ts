@@ -11,10 +11,10 @@ const shape: Shape = { connections: 4, streams: 32 };
 const http1Shape: Shape = { connections: 32, streams: 1 };
 
 /** What a call leaves behind, but for its line of log, which the server's telemetry decides. */
-export type Left = Omit<Proof, 'lines'>;
+export type CallEffects = Omit<Proof, 'lines'>;
 
 /** A hit that asks Redis nothing. */
-export const hit: Left = { hits: 1, misses: 0, asksRedis: false };
+export const hit: CallEffects = { hits: 1, misses: 0, asksRedis: false };
 
 /** With room for all layers, and no age limit within a run. */
 export function nearUrl({ url }: RedisServer): string {
@@ -26,7 +26,7 @@ export async function small(
   bench: Bench,
   server: Server | undefined,
   calls: Calls,
-  left?: Left,
+  left?: CallEffects,
   load: Shape = server?.protocol === 'http1' ? http1Shape : shape,
 ): Promise<Subject[]> {
   if (server === undefined) return [];

@@ -2,7 +2,7 @@
 import { full } from '../bench.ts';
 import { LayerTree } from '../layer-tree.ts';
 import { interleaved } from '../rounds.ts';
-import { ratio } from '../series.ts';
+import { type Comparison, comparison, type Limits, ratio, type Series } from '../series.ts';
 import type { Case } from './case.ts';
 import { hit, nearUrl, small } from './small-calls.ts';
 
@@ -23,8 +23,8 @@ export const existsMiss: Case = {
     ].flat();
     const series = await interleaved(bench, subjects);
     const of = (name: string) => series.find((one) => one.name === name);
-    const verdicts = [...ratio(of('Redis'), of('docker-registry')), ...ratio(of('Redis'), of('grpc-js'))];
-    return { name: this.name, title: this.title, series, verdicts, notes: [] };
+    const comparisons = [...ratio(of('Redis'), of('docker-registry')), ...ratio(of('Redis'), of('grpc-js'))];
+    return { name: this.name, title: this.title, series, comparisons, notes: [] };
   },
 };
 
@@ -47,23 +47,29 @@ export const stat: Case = {
     ].flat();
     const series = await interleaved(bench, subjects);
     const of = (name: string) => series.find((one) => one.name === name);
-    const verdicts = [
+    const comparisons = [
       ...ratio(of('Redis'), of('docker-registry')),
       ...ratio(of('Redis'), of('grpc-js')),
-      ...ratio(of('near'), of('grpc-js')),
+      ...ratio(of('near'), of('grpc-js'), { bar: 3 }),
     ];
-    return { name: this.name, title: this.title, series, verdicts, notes: [] };
+    return { name: this.name, title: this.title, series, comparisons, notes: [] };
   },
 };
 
 export const findMissing = findMissingOf(100, 'find-missing', {
   redis: { bar: 20 },
-  near: { bar: 30, stretch: 40 },
+  near: { bar: 70 },
+  perSecond: { stretch: 1_000_000 },
 });
 
-export const findMissing1000 = findMissingOf(1000, 'find-missing-1000', { redis: {}, near: {} });
+export const findMissing1000 = findMissingOf(1000, 'find-missing-1000', {
+  redis: {},
+  near: {},
+  perSecond: {},
+});
 
-type Bars = Readonly<Record<'redis' | 'near', { bar?: number; stretch?: number }>>;
+/** Over the empty handler, and digests a second held near. */
+type Bars = Readonly<Record<'redis' | 'near' | 'perSecond', { bar?: number; stretch?: number }>>;
 
 function findMissingOf(size: number, name: string, bars: Bars): Case {
   return {
@@ -86,12 +92,20 @@ function findMissingOf(size: number, name: string, bars: Bars): Case {
       ].flat();
       const series = await interleaved(bench, subjects);
       const of = (subject: string) => series.find((one) => one.name === subject);
-      const verdicts = [
+      const comparisons = [
         ...ratio(of('Redis'), of('grpc-js'), { ...bars.redis, times: size }),
         ...ratio(of('near'), of('grpc-js'), { ...bars.near, times: size }),
+        ...digestsPerSecond(of('near'), size, bars.perSecond),
       ];
       const notes = ['The figures are digests answered, over calls of the empty handler in the same time.'];
-      return { name: this.name, title: this.title, series, verdicts, notes };
+      return { name: this.name, title: this.title, series, comparisons, notes };
     },
   };
+}
+
+function digestsPerSecond(near: Series | undefined, size: number, limits: Limits): Comparison[] {
+  if (near === undefined) return [];
+  const { name, samples, telemetry } = near;
+  const rates = samples.map((rate) => rate * size);
+  return [comparison(`${name}, digests a second`, '/s', rates, { ...limits, telemetry })];
 }

@@ -6,7 +6,7 @@ import { type Bench, silent } from '../bench.ts';
 import type { Layer } from '../layer-tree.ts';
 import { clientCore, residentMemory } from '../processes.ts';
 import type { Calls } from '../requests.ts';
-import { type Report, verdict } from '../series.ts';
+import { comparison, type Report } from '../series.ts';
 import { ObjectStore } from '../servers/object-store.ts';
 import type { Server } from '../servers/server.ts';
 import type { Case } from './case.ts';
@@ -48,7 +48,7 @@ export const stallS3: Case = {
   name: 'stall-s3',
   title: `${clients} clients stalled in a Fetch of 1 MiB from S3`,
   needs: ['radosgw'],
-  aside: true,
+  onlyByName: true,
   async run(bench) {
     const layers = bench.tree.medium.slice(0, 1);
     const store = await ObjectStore.start(bench, layers);
@@ -70,7 +70,7 @@ async function measured(
   server: Server,
   layers: readonly Layer[],
   how: Stall,
-): Promise<Pick<Report, 'series' | 'verdicts' | 'notes'>> {
+): Promise<Pick<Report, 'series' | 'comparisons' | 'notes'>> {
   const { say } = bench.options;
   const calls = bench.requests.fetch(layers);
   await bench.load(server, calls, { connections: Math.min(4, how.warm), streams: 1, calls: how.warm });
@@ -101,13 +101,13 @@ async function measured(
       { name: '30 s after the first', telemetry: 'none', unit: 'MiB', samples: [leftByOne], busy: [] },
       { name: '30 s after the tenth', telemetry: 'none', unit: 'MiB', samples: [leftByAll], busy: [] },
     ],
-    verdicts: [
-      verdict('extra resident memory, each', 'MiB', each, { bar: 0.4, stretch: 0.25, atMost: true }),
-      verdict('left by ten rounds beyond one, after 30 s', 'MiB', [leftByAll - leftByOne], {
+    comparisons: [
+      comparison('extra resident memory, each', 'MiB', each, { bar: 0.35, stretch: 0.25, atMost: true }),
+      comparison('left by ten rounds beyond one, after 30 s', 'MiB', [leftByAll - leftByOne], {
         bar: 8,
         atMost: true,
       }),
-      verdict('left after 30 s', 'MiB', [leftByAll], { stretch: 8, atMost: true }),
+      comparison('left after 30 s', 'MiB', [leftByAll], { stretch: 8, atMost: true }),
     ],
     notes: [`Before the first round: ${before.toFixed(0)} MiB. 8 MiB of 256 clients' are noise of the heap.`],
   };
@@ -122,14 +122,14 @@ async function stalledMemory(
 ): Promise<number> {
   const args = [staller, String(server.port), path, requests, String(clients), String(taken), how];
   const child = bench.processes.start(process.execPath, args, { core: clientCore });
-  let complained = '';
+  let stderr = '';
   child.stderr?.on('data', (text: Buffer) => {
-    complained += text.toString();
+    stderr += text.toString();
   });
   try {
     const stalled = child.stdout === null ? undefined : once(child.stdout, 'data');
     const ended = once(child, 'exit').then(() => {
-      throw new Error(`the stalled clients ended: ${complained}`);
+      throw new Error(`the stalled clients ended: ${stderr}`);
     });
     await Promise.race([
       stalled,

@@ -16,7 +16,7 @@ export const workers: Case = {
   name: 'workers',
   title: 'Two workers against one, on two cores',
   needs: ['redis-server'],
-  aside: true,
+  onlyByName: true,
   async run(bench) {
     const { url } = await bench.redis();
     const layers = bench.tree.small;
@@ -37,7 +37,7 @@ export const workers: Case = {
       name: this.name,
       title: this.title,
       series,
-      verdicts: [...ratio(series[1], series[0]), ...ratio(series[3], series[2])],
+      comparisons: [...ratio(series[1], series[0]), ...ratio(series[3], series[2])],
       notes: [
         'The load generator and Redis share both cores with the workers: apart from them the ratio is larger.',
       ],

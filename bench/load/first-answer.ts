@@ -8,15 +8,19 @@ export async function firstAnswer(port: number, { paths: [path = ''], requests }
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const client = new Http2Client({
     port,
-    fields: [
-      [':method', 'POST'],
-      [':scheme', 'http'],
-      [':path', path],
-      [':authority', `127.0.0.1:${port}`],
-      ['content-type', 'application/grpc'],
-      ['te', 'trailers'],
+    kinds: [
+      {
+        fields: [
+          [':method', 'POST'],
+          [':scheme', 'http'],
+          [':path', path],
+          [':authority', `127.0.0.1:${port}`],
+          ['content-type', 'application/grpc'],
+          ['te', 'trailers'],
+        ],
+        expect: { kind: 'any' },
+      },
     ],
-    expect: { kind: 'any' },
     success: ['grpc-status', '0'],
     answered: () => resolve(),
     failed: reject,

@@ -2,12 +2,13 @@
 import { readFileSync } from 'node:fs';
 import { Http1Client } from './http1-client.ts';
 import { Http2Client } from './http2-client.ts';
-import type { LoadResult, LoadSpec } from './load-spec.ts';
+import type { CallKind, LoadResult, LoadSpec } from './load-spec.ts';
 
 const spec = JSON.parse(process.argv[2] ?? '') as LoadSpec;
-const requests = readRequests(spec);
+const kinds = spec.kinds.map((kind) => ({ ...kind, messages: readRequests(spec, kind), next: 0 }));
+const ca = spec.caFile === undefined ? undefined : readFileSync(spec.caFile);
 const answered: number[] = [];
-const rampMs = 400;
+const rampMs = Math.min(400, (spec.seconds ?? 0) * 250);
 const done = Promise.withResolvers<void>();
 let bytes = 0;
 let sent = 0;
@@ -66,7 +67,7 @@ function open(index: number): Http1Client | Http2Client {
   if (spec.protocol === 'http1') {
     const client: Http1Client = new Http1Client({
       port: spec.port,
-      expect: spec.expect,
+      expect: spec.kinds[0]?.expect ?? { kind: 'any' },
       answered: took(() => client),
       failed,
     });
@@ -75,20 +76,23 @@ function open(index: number): Http1Client | Http2Client {
   const grpc = spec.protocol === 'grpc';
   const client: Http2Client = new Http2Client({
     port: spec.port,
-    fields: [
-      [':method', grpc ? 'POST' : 'GET'],
-      [':scheme', 'http'],
-      [':path', spec.paths[index % spec.paths.length] ?? ''],
-      [':authority', `127.0.0.1:${spec.port}`],
-      ['user-agent', 'layercache-bench'],
-      ...(grpc
-        ? ([
-            ['content-type', 'application/grpc'],
-            ['te', 'trailers'],
-          ] as const)
-        : []),
-    ],
-    expect: spec.expect,
+    ca,
+    kinds: spec.kinds.map(({ paths, expect }) => ({
+      fields: [
+        [':method', grpc ? 'POST' : 'GET'],
+        [':scheme', ca === undefined ? 'http' : 'https'],
+        [':path', paths[index % paths.length] ?? ''],
+        [':authority', `127.0.0.1:${spec.port}`],
+        ['user-agent', 'layercache-bench'],
+        ...(grpc
+          ? ([
+              ['content-type', 'application/grpc'],
+              ['te', 'trailers'],
+            ] as const)
+          : []),
+      ],
+      expect,
+    })),
     success: grpc ? ['grpc-status', '0'] : [':status', '200'],
     answered: took(() => client),
     failed,
@@ -96,11 +100,16 @@ function open(index: number): Http1Client | Http2Client {
   return client;
 }
 
-function next(client: Http1Client | Http2Client): void {
-  if (sent === spec.calls || performance.now() >= until) return;
-  const request = sent++ % requests.length;
-  client.call(requests[request] as Buffer, request);
+/** Whether there was one more to make. */
+function next(client: Http1Client | Http2Client): boolean {
+  if (sent === spec.calls || performance.now() >= until) return false;
+  const index = spec.cycle[sent++ % spec.cycle.length] ?? 0;
+  const kind = kinds[index];
+  if (kind === undefined) throw new Error(`no kind ${index}`);
+  const request = kind.next++ % kind.messages.length;
+  client.call(kind.messages[request] as Buffer, request, index);
   inFlight++;
+  return true;
 }
 
 /** Sends what is due every millisecond. */
@@ -110,9 +119,9 @@ function pace(rate: number): void {
     const due = Math.floor(((Math.min(now, until) - begun) / 1000) * rate);
     while (sent < due) {
       const client = clients[sent % clients.length] as Http2Client;
-      next(client);
+      // The time may end between two calls.
+      if (!next(client)) break;
       client.flush();
-      if (now >= until) break;
     }
     if (now < until) return;
     clearInterval(timer);
@@ -131,7 +140,7 @@ function end(error: unknown): never {
 }
 
 /** For gRPC with the message prefix in front. */
-function readRequests({ protocol, requests: file }: LoadSpec): Buffer[] {
+function readRequests({ protocol }: LoadSpec, { requests: file }: CallKind): Buffer[] {
   if (protocol === 'http2') return [Buffer.alloc(0)];
   const all = readFileSync(file);
   const list: Buffer[] = [];

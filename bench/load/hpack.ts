@@ -156,27 +156,44 @@ function sizeOf([name, value]: Field): number {
   return name.length + value.length + 32;
 }
 
-/** The block of a connection's first request, which fills the dynamic table, and that of all later ones. */
-export function requestBlocks(fields: readonly Field[]): { first: Buffer; later: Buffer } {
-  const first: Buffer[] = [];
-  const later: Buffer[] = [];
-  const inserted: Field[] = [];
-  for (const field of fields) {
-    const whole = staticTable.findIndex(([name, value]) => name === field[0] && value === field[1]);
-    if (whole >= 0) {
-      first.push(integer(0x80, 7, whole + 1));
-      later.push(integer(0x80, 7, whole + 1));
-      continue;
-    }
-    const name = staticTable.findIndex(([known]) => known === field[0]);
-    first.push(integer(0x40, 6, name + 1), ...(name < 0 ? [string(field[0])] : []), string(field[1]));
-    inserted.push(field);
+/**
+ * Header blocks of the requests of one connection. A field is written out once
+ * and stands in the dynamic table from then on.
+ */
+export class RequestEncoder {
+  readonly #kinds: readonly (readonly Field[])[];
+  /** In the order in which they came into the table. */
+  readonly #inserted: Field[] = [];
+  /** Of kinds whose fields are all in the tables, and of how many entries there were then. */
+  readonly #blocks = new Map<number, Buffer>();
+
+  /** The fields of each kind of request, pseudo-headers first. */
+  constructor(kinds: readonly (readonly Field[])[]) {
+    this.#kinds = kinds;
   }
-  // The newest has the first index. In the order of the fields: pseudo-headers come first.
-  inserted.forEach((_, index) => {
-    later.push(integer(0x80, 7, staticTable.length + inserted.length - index));
-  });
-  return { first: Buffer.concat(first), later: Buffer.concat(later) };
+
+  block(kind: number): Buffer {
+    const known = this.#blocks.get(kind);
+    if (known !== undefined) return known;
+    const entries = this.#inserted.length;
+    const block = Buffer.concat((this.#kinds[kind] ?? []).map((field) => this.#field(field)));
+    // Another entry shifts the indices of all.
+    if (this.#inserted.length > entries) this.#blocks.clear();
+    else this.#blocks.set(kind, block);
+    return block;
+  }
+
+  #field([name, value]: Field): Buffer {
+    const isSame = (field: Field) => field[0] === name && field[1] === value;
+    const whole = staticTable.findIndex(isSame);
+    if (whole >= 0) return integer(0x80, 7, whole + 1);
+    const own = this.#inserted.findIndex(isSame);
+    // The newest has the first index behind the static ones.
+    if (own >= 0) return integer(0x80, 7, staticTable.length + this.#inserted.length - own);
+    this.#inserted.push([name, value]);
+    const known = staticTable.findIndex((field) => field[0] === name);
+    return Buffer.concat([integer(0x40, 6, known + 1), ...(known < 0 ? [string(name)] : []), string(value)]);
+  }
 }
 
 function integer(pattern: number, prefix: number, value: number): Buffer {

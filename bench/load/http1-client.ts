@@ -49,7 +49,7 @@ export class Http1Client {
   }
 
   /** Sends that request, headers and all. */
-  call(request: Buffer, index: number): void {
+  call(request: Buffer, index: number, _kind?: number): void {
     this.inFlight = 1;
     this.#begun = performance.now();
     this.#check.reset(index);

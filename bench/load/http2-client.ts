@@ -5,9 +5,10 @@
  * sends one body to all; this sends many, and checks each answer.
  */
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { type AnswerCheck, answerCheck } from './answer-check.ts';
 import { ack, endHeaders, endStream, frame, frameHeader, types, u32 } from './frames.ts';
-import { type Field, HpackDecoder, requestBlocks } from './hpack.ts';
+import { type Field, HpackDecoder, RequestEncoder } from './hpack.ts';
 import type { Expectation } from './load-spec.ts';
 
 const maxWindow = 2 ** 31 - 1;
@@ -17,19 +18,36 @@ const readBuffer = 1 << 20;
 const stallingReadBuffer = 64 << 10;
 
 interface Call {
+  readonly kind: number;
   readonly check: AnswerCheck;
   begun: number;
   /** Its headers or trailers say success. */
   good: boolean;
+  /** The last of them, for people. */
+  headers: string;
   /** What flow control keeps back of the request. */
   unsent: Buffer | undefined;
   window: number;
 }
 
-export interface Http2ClientOptions {
-  readonly port: number;
+/** What headers or trailers say. */
+interface Headers {
+  /** Whether they say success. */
+  readonly good: boolean;
+  readonly text: string;
+}
+
+/** One kind of request. */
+export interface RequestKind {
   readonly fields: readonly Field[];
   readonly expect: Expectation;
+}
+
+export interface Http2ClientOptions {
+  readonly port: number;
+  /** A PEM certificate that the server's must be signed by: over TLS, if it is given. */
+  readonly ca?: Buffer | undefined;
+  readonly kinds: readonly RequestKind[];
   /** A field that headers or trailers must have. */
   readonly success: Field;
   /** Called for each right answer, with when its request was made. */
@@ -49,9 +67,10 @@ export class Http2Client {
   readonly #socket: Socket;
   readonly #ready = Promise.withResolvers<void>();
   readonly #decoder = new HpackDecoder();
-  readonly #blocks: { first: Buffer; later: Buffer };
+  readonly #encoder: RequestEncoder;
   readonly #calls = new Map<number, Call>();
-  readonly #idle: Call[] = [];
+  /** By kind. */
+  readonly #idle: readonly Call[][];
   readonly #header = Buffer.alloc(frameHeader);
   #headerAt = 0;
   #payload = Buffer.alloc(0);
@@ -62,28 +81,31 @@ export class Http2Client {
   #window = 65_535;
   #streamWindow = 65_535;
   #consumed = 0;
-  /** Verdicts of header blocks that leave the dynamic table as it is, while it stays so. */
-  #verdicts: { block: Buffer; good: boolean }[] = [];
-  #verdictsOf = 0;
+  /** Whether header blocks mean success: of those that leave the dynamic table as it is, while it stays so. */
+  #seenBlocks: ({ readonly block: Buffer } & Headers)[] = [];
+  #seenAt = 0;
   #closed = false;
 
   constructor(options: Http2ClientOptions) {
     this.#options = options;
-    this.#blocks = requestBlocks(options.fields);
-    this.#socket = connect({
+    this.#encoder = new RequestEncoder(options.kinds.map(({ fields }) => fields));
+    this.#idle = options.kinds.map(() => []);
+    const place = {
       port: options.port,
       host: '127.0.0.1',
       noDelay: true,
       onread: {
         buffer: Buffer.allocUnsafeSlow(options.stopsAfter === undefined ? readBuffer : stallingReadBuffer),
-        callback: (length, buffer) => {
+        callback: (length: number, buffer: Uint8Array) => {
           this.#read(buffer as Buffer, length);
           this.flush();
           this.read += length;
           return this.read < (options.stopsAfter ?? Number.POSITIVE_INFINITY);
         },
       },
-    });
+    };
+    const { ca } = options;
+    this.#socket = ca === undefined ? connect(place) : connectTls({ ...place, ca, ALPNProtocols: ['h2'] });
     this.#socket.on('error', (error) => this.#fail(error));
     this.#socket.on('close', () => this.#fail(new Error('the server closed the connection')));
     const settings = Buffer.alloc(12);
@@ -104,13 +126,15 @@ export class Http2Client {
   }
 
   /** Sends a request with that body when `flush` is called; a body of none has no DATA frame. */
-  call(body: Buffer, request: number): void {
+  call(body: Buffer, request: number, kind = 0): void {
     const stream = this.#nextStream;
     this.#nextStream += 2;
-    const call = this.#idle.pop() ?? {
-      check: answerCheck(this.#options.expect),
+    const call = this.#idle[kind]?.pop() ?? {
+      kind,
+      check: answerCheck(this.#options.kinds[kind]?.expect ?? { kind: 'any' }),
       begun: 0,
       good: false,
+      headers: '',
       unsent: undefined,
       window: 0,
     };
@@ -120,8 +144,8 @@ export class Http2Client {
     call.window = this.#streamWindow;
     this.#calls.set(stream, call);
     this.inFlight++;
-    const block = stream === 1 ? this.#blocks.first : this.#blocks.later;
-    this.#out.push(frame(types.headers, endHeaders | (body.length === 0 ? endStream : 0), stream, block));
+    const flags = endHeaders | (body.length === 0 ? endStream : 0);
+    this.#out.push(frame(types.headers, flags, stream, this.#encoder.block(kind)));
     if (body.length > 0) this.#send(stream, call, body);
   }
 
@@ -207,8 +231,11 @@ export class Http2Client {
         return;
       case types.headers: {
         const call = this.#calls.get(this.#stream);
-        if (this.#succeeds(this.#payload.subarray(0, this.#payloadAt)) && call !== undefined)
-          call.good = true;
+        const headers = this.#headers(this.#payload.subarray(0, this.#payloadAt));
+        if (call !== undefined) {
+          call.good ||= headers.good;
+          call.headers = headers.text;
+        }
         if (flags & endStream) this.#end();
         return;
       }
@@ -253,16 +280,18 @@ export class Http2Client {
     this.#sendMore();
   }
 
-  #succeeds(block: Buffer): boolean {
-    const known = this.#verdicts.find((verdict) => verdict.block.equals(block));
-    if (known !== undefined) return known.good;
+  #headers(block: Buffer): Headers {
+    const known = this.#seenBlocks.find((seen) => seen.block.equals(block));
+    if (known !== undefined) return known;
     const [name, value] = this.#options.success;
-    const good = this.#decoder.decode(block).some((field) => field[0] === name && field[1] === value);
-    if (this.#decoder.generation === this.#verdictsOf)
-      this.#verdicts.push({ block: Buffer.from(block), good });
-    else this.#verdicts = [];
-    this.#verdictsOf = this.#decoder.generation;
-    return good;
+    const fields = this.#decoder.decode(block);
+    const good = fields.some((field) => field[0] === name && field[1] === value);
+    const headers = { good, text: fields.map((field) => field.join(': ')).join(', ') };
+    if (this.#decoder.generation === this.#seenAt)
+      this.#seenBlocks.push({ block: Buffer.from(block), ...headers });
+    else this.#seenBlocks = [];
+    this.#seenAt = this.#decoder.generation;
+    return headers;
   }
 
   #end(): void {
@@ -270,9 +299,9 @@ export class Http2Client {
     if (call === undefined) return;
     this.#calls.delete(this.#stream);
     this.inFlight--;
-    const problem = call.good ? call.check.problem() : `no ${this.#options.success.join(': ')}`;
+    const problem = call.good ? call.check.problem() : `an answer with ${call.headers}`;
     if (problem !== undefined) this.#fail(new Error(problem));
-    this.#idle.push(call);
+    this.#idle[call.kind]?.push(call);
     this.#options.answered(call.begun, call.check.bytes);
   }
 

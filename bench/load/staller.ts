@@ -18,15 +18,19 @@ const request = Buffer.concat([prefix, message.subarray(4, 4 + length)]);
 const clients = Array.from({ length: Number(count) }, () => {
   const client: Http2Client = new Http2Client({
     port: Number(port),
-    fields: [
-      [':method', 'POST'],
-      [':scheme', 'http'],
-      [':path', path],
-      [':authority', `127.0.0.1:${port}`],
-      ['content-type', 'application/grpc'],
-      ['te', 'trailers'],
+    kinds: [
+      {
+        fields: [
+          [':method', 'POST'],
+          [':scheme', 'http'],
+          [':path', path],
+          [':authority', `127.0.0.1:${port}`],
+          ['content-type', 'application/grpc'],
+          ['te', 'trailers'],
+        ],
+        expect: { kind: 'layer', bytes: 0 },
+      },
     ],
-    expect: { kind: 'layer', bytes: 0 },
     success: ['grpc-status', '0'],
     answered: () => fail(new Error('a Fetch ended')),
     failed: fail,

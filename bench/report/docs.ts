@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Report } from '../series.ts';
 import { plot } from './plot.ts';
-import { seriesTable, verdictTable } from './table.ts';
+import { comparisonTable, seriesTable } from './table.ts';
 
 const docs = join(import.meta.dirname, '..', '..', 'docs');
 
@@ -20,11 +20,11 @@ export function writeDocs(
   { rounds, seconds }: { rounds: number; seconds: number },
 ): void {
   const page = join(docs, 'performance.md');
-  const measured = reports.filter(({ verdicts }) => verdicts.length > 0);
+  const measured = reports.filter(({ comparisons }) => comparisons.length > 0);
   const figures = [
     `${date.slice(0, 10)}, Node ${node.slice(1)}, ${cores} cores of ${cpu ?? 'a CPU without a name'}; ${rounds} rounds of ${seconds} s.`,
     '',
-    verdictTable(measured),
+    comparisonTable(measured),
     '',
     ...reports.flatMap((report) => [
       seriesTable(report).replace('\n', `\n\n\`npm run bench -- --only ${report.name}\`\n`),

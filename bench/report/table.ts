@@ -1,7 +1,7 @@
 /** The report as people read it, Markdown. */
 
 import { formatted } from '../rounds.ts';
-import { meets, type Report, type Spread, spreadOf, type Verdict } from '../series.ts';
+import { type Comparison, meets, type Report, type Spread, spreadOf } from '../series.ts';
 
 /** What was measured, each with its spread. */
 export function seriesTable({ title, series, notes }: Report): string {
@@ -19,21 +19,21 @@ export function seriesTable({ title, series, notes }: Report): string {
 }
 
 /** All ratios, and whether their medians meet what was asked. */
-export function verdictTable(reports: readonly Report[]): string {
+export function comparisonTable(reports: readonly Report[]): string {
   return [
     '| case | figure | telemetry | median (least – most) | by CPU time | bar | stretch |',
     '|---|---|---|---|---|---|---|',
-    ...reports.flatMap(({ title, verdicts }) =>
-      verdicts.map((verdict) => {
-        const { figure, telemetry, spread, unit } = verdict;
+    ...reports.flatMap(({ title, comparisons }) =>
+      comparisons.map((comparison) => {
+        const { figure, telemetry, spread, unit } = comparison;
         const cells = [
           title,
           figure,
           telemetry,
           spreadText(spread, unit),
-          verdict.byCpu === undefined ? '' : formatted(verdict.byCpu.median),
-          limit(verdict, 'bar'),
-          limit(verdict, 'stretch'),
+          comparison.byCpu === undefined ? '' : formatted(comparison.byCpu.median),
+          limit(comparison, 'bar'),
+          limit(comparison, 'stretch'),
         ];
         return `| ${cells.join(' | ')} |`;
       }),
@@ -49,9 +49,9 @@ function share(busy: readonly number[]): string {
   return busy.length === 0 ? '' : `${Math.round(100 * spreadOf(busy).median)} %`;
 }
 
-function limit(verdict: Verdict, which: 'bar' | 'stretch'): string {
-  const value = verdict[which];
-  const met = meets(verdict, value);
+function limit(comparison: Comparison, which: 'bar' | 'stretch'): string {
+  const value = comparison[which];
+  const met = meets(comparison, value);
   if (value === undefined) return '';
-  return `${verdict.atMost ? '≤' : '≥'} ${value.toLocaleString('en')} ${met ? '✓' : '✗'}`;
+  return `${comparison.atMost ? '≤' : '≥'} ${value.toLocaleString('en')} ${met ? '✓' : '✗'}`;
 }

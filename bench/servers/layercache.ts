@@ -3,7 +3,7 @@ import type { ChildProcess } from 'node:child_process';
 import { closeSync, openSync, readFileSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Cores, type Processes, serverCore } from '../processes.ts';
-import type { Counts, Server } from './server.ts';
+import type { Certificate, Counts, Server } from './server.ts';
 
 /** `traces` stands for metrics as well: the standard exporters, 1 % of traces sampled. */
 export interface Telemetry {
@@ -26,16 +26,19 @@ export interface LayercacheOptions {
   readonly args?: readonly string[];
   /** The servers' own core unless given. */
   readonly core?: Cores;
+  /** Over TLS, with this certificate. */
+  readonly certificate?: Certificate | undefined;
 }
 
 const bin = join(import.meta.dirname, '..', '..', 'bin', 'layercache.cjs');
-const patience = 15_000;
+const startTimeoutMs = 15_000;
 let logs = 0;
 
 export class Layercache implements Server {
   readonly name: string;
   readonly child: ChildProcess;
   readonly protocol = 'grpc';
+  readonly caFile: string | undefined;
   readonly log: string;
   /** In words. */
   readonly telemetry: string;
@@ -46,7 +49,7 @@ export class Layercache implements Server {
   #lines = 0;
 
   private constructor(
-    { name, telemetry }: LayercacheOptions,
+    { name, telemetry, certificate }: LayercacheOptions,
     child: ChildProcess,
     log: string,
     address: { listen: number; admin: string },
@@ -55,6 +58,7 @@ export class Layercache implements Server {
     this.name = name;
     this.child = child;
     this.log = log;
+    this.caFile = certificate?.caFile;
     const parts = [telemetry.traces ? 'metrics + traces 1 %' : '', telemetry.accessLog ? 'access log' : ''];
     this.telemetry = parts.filter((part) => part !== '').join(', ') || 'none';
     this.startMs = ms;
@@ -62,7 +66,17 @@ export class Layercache implements Server {
   }
 
   static async start(processes: Processes, options: LayercacheOptions): Promise<Layercache> {
-    const { telemetry, folder, cache, storage, env, nodeArgs = [], args = [], core = serverCore } = options;
+    const {
+      telemetry,
+      folder,
+      cache,
+      storage,
+      env,
+      nodeArgs = [],
+      args = [],
+      core = serverCore,
+      certificate,
+    } = options;
     const log = join(folder, `server-${logs++}.log`);
     const stdout = openSync(log, 'w');
     const begun = performance.now();
@@ -74,6 +88,7 @@ export class Layercache implements Server {
         ...[`--storage=${storage}`, `--access-log=${telemetry.accessLog ? 'on' : 'off'}`],
         // What is measured is not what a stall of the whole machine turns into a miss.
         ...['--cache-timeout=2s', ...args],
+        ...(certificate ? [`--tls-cert=${certificate.certFile}`, `--tls-key=${certificate.keyFile}`] : []),
       ],
       {
         core,
@@ -82,21 +97,21 @@ export class Layercache implements Server {
       },
     );
     closeSync(stdout);
-    let complained = '';
+    let stderr = '';
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      complained = (complained + text).slice(-2000);
+      stderr = (stderr + text).slice(-2000);
     });
     for (;;) {
-      const said = readFileSync(log, 'utf8');
-      const [, listen] = /"listen":"[^"]*:(\d+)"/.exec(said) ?? [];
-      const [, admin] = /"admin":"([^"]*)"/.exec(said) ?? [];
+      const written = readFileSync(log, 'utf8');
+      const [, listen] = /"listen":"[^"]*:(\d+)"/.exec(written) ?? [];
+      const [, admin] = /"admin":"([^"]*)"/.exec(written) ?? [];
       const ended = child.exitCode !== null || child.signalCode !== null;
-      if (listen !== undefined && admin !== undefined && said.includes('"msg":"ready"')) {
+      if (listen !== undefined && admin !== undefined && written.includes('"msg":"ready"')) {
         const ms = performance.now() - begun;
         return new Layercache(options, child, log, { listen: Number(listen), admin }, ms);
       }
-      if (ended || performance.now() - begun > patience)
-        throw new Error(`layercache did not start: ${complained}${said.slice(-2000)}`);
+      if (ended || performance.now() - begun > startTimeoutMs)
+        throw new Error(`layercache did not start: ${stderr}${written.slice(-2000)}`);
       await new Promise((resolve) => setTimeout(resolve, 2));
     }
   }

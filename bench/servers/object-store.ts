@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { join } from 'node:path';
 import { PutObjectCommand } from '@aws-sdk/client-s3';
 import { blobPath, linkPath } from '../../dist/reference/layout.js';
-import { RadosGateway } from '../../test/parts/rados-gateway.ts';
+import { type Bucket, RadosGateway } from '../../test/parts/rados-gateway.ts';
 import type { Bench } from '../bench.ts';
 import type { Layer } from '../layer-tree.ts';
 
@@ -12,11 +12,13 @@ export class ObjectStore {
   /** What `--storage` takes. */
   readonly storage: string;
   readonly #gateway: RadosGateway;
+  readonly #bucket: Bucket;
 
-  private constructor(gateway: RadosGateway, bucket: string, storage: string) {
+  private constructor(gateway: RadosGateway, bucket: Bucket) {
     this.#gateway = gateway;
-    this.bucket = bucket;
-    this.storage = storage;
+    this.#bucket = bucket;
+    this.bucket = bucket.name;
+    this.storage = bucket.url();
   }
 
   static async start({ tree }: Bench, layers: readonly Layer[]): Promise<ObjectStore> {
@@ -35,11 +37,20 @@ export class ObjectStore {
         );
         await bucket.put(linkPath(tree.repository, digest).slice(1), Buffer.from(digest));
       }
-      return new ObjectStore(gateway, bucket.name, bucket.url());
+      return new ObjectStore(gateway, bucket);
     } catch (error) {
       await gateway.stop();
       throw error;
     }
+  }
+
+  get port(): number {
+    return this.#gateway.port;
+  }
+
+  /** What `--storage` takes, at another port of the loopback. */
+  storageAt(port: number): string {
+    return this.#bucket.url('', { port });
   }
 
   get endpoint(): string {

@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort } from '../free-port.ts';
 import { type Processes, serverCore } from '../processes.ts';
-import type { Server } from './server.ts';
+import type { Certificate, Server } from './server.ts';
 
 const peers = join(import.meta.dirname, '..', 'peers');
 const nothing = async () => ({});
@@ -23,7 +23,12 @@ export async function startHttp2(processes: Processes, root: string): Promise<Se
 /** Builds from Debian's Go packages alone: no module, no network. */
 export async function startGrpcGo(
   processes: Processes,
-  { root, redisPort, folder }: { root: string; redisPort: number; folder: string },
+  {
+    root,
+    redisPort,
+    folder,
+    certificate,
+  }: { root: string; redisPort: number; folder: string; certificate?: Certificate | undefined },
 ): Promise<Server> {
   const program = join(folder, 'grpc-go');
   execFileSync('go', ['build', '-o', program, join(peers, 'grpc-go', 'main.go')], {
@@ -31,8 +36,9 @@ export async function startGrpcGo(
     stdio: ['ignore', 'ignore', 'inherit'],
     timeout: 120_000,
   });
-  const started = await processes.startPeer(program, [root, String(redisPort)]);
-  return { name: 'grpc-go', protocol: 'grpc', counts: nothing, ...started };
+  const tls = certificate === undefined ? [] : [certificate.certFile, certificate.keyFile];
+  const started = await processes.startPeer(program, [root, String(redisPort), ...tls]);
+  return { name: 'grpc-go', protocol: 'grpc', caFile: certificate?.caFile, counts: nothing, ...started };
 }
 
 /** Debian's docker-registry with its descriptors in Redis; logs errors alone, to nobody. */

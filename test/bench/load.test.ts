@@ -1,6 +1,12 @@
 /** The load generator sees what is wrong, and only that: its figures stand on it. */
 import { once } from 'node:events';
-import { createServer, type Http2Server, type ServerHttp2Stream } from 'node:http2';
+import {
+  createSecureServer,
+  createServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type ServerHttp2Stream,
+} from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import fc from 'fast-check';
 import { afterEach, expect, it } from 'vitest';
@@ -8,8 +14,9 @@ import { answerCheck } from '../../bench/load/answer-check.ts';
 import { Http2Client } from '../../bench/load/http2-client.ts';
 import type { Expectation } from '../../bench/load/load-spec.ts';
 import { ratio, type Series } from '../../bench/series.ts';
+import { CertificateAuthority } from '../parts/certificate-authority.js';
 
-const servers: Http2Server[] = [];
+const servers: (Http2Server | Http2SecureServer)[] = [];
 const clients: Http2Client[] = [];
 afterEach(() => {
   for (const client of clients.splice(0)) client.close();
@@ -53,15 +60,19 @@ async function calls(
   let right = 0;
   const client = new Http2Client({
     port: (server.address() as AddressInfo).port,
-    fields: [
-      [':method', 'POST'],
-      [':scheme', 'http'],
-      [':path', '/a.long.name.of.a.Service/Method'],
-      [':authority', '127.0.0.1'],
-      ['content-type', 'application/grpc'],
-      ['te', 'trailers'],
+    kinds: [
+      {
+        fields: [
+          [':method', 'POST'],
+          [':scheme', 'http'],
+          [':path', '/a.long.name.of.a.Service/Method'],
+          [':authority', '127.0.0.1'],
+          ['content-type', 'application/grpc'],
+          ['te', 'trailers'],
+        ],
+        expect,
+      },
     ],
-    expect,
     success: ['grpc-status', '0'],
     answered: () => {
       right++;
@@ -77,6 +88,54 @@ async function calls(
 }
 
 const yes = Buffer.from([8, 1, 16, 1]);
+
+it('makes calls of several kinds over one connection, in any order, over TLS too', async () => {
+  const authority = await CertificateAuthority.create();
+  const { cert, key } = await authority.issue({ names: ['IP:127.0.0.1'] });
+  const server = createSecureServer({ cert, key });
+  servers.push(server);
+  const asked: string[] = [];
+  server.on('stream', (stream: ServerHttp2Stream, headers) => {
+    asked.push(`${headers[':path']} ${headers['te']}`);
+    answering('0', Buffer.from(String(headers[':path'])))(stream);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const order = [0, 2, 0, 1, 1, 2, 0, 2, 1, 0];
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  let answered = 0;
+  const client = new Http2Client({
+    port: (server.address() as AddressInfo).port,
+    ca: authority.cert,
+    kinds: ['/a', '/b', '/c'].map((path) => ({
+      fields: [
+        [':method', 'POST'],
+        [':scheme', 'https'],
+        [':path', path],
+        [':authority', '127.0.0.1'],
+        ['te', 'trailers'],
+      ],
+      expect: { kind: 'message', base64: [Buffer.from(path).toString('base64')] },
+    })),
+    success: ['grpc-status', '0'],
+    answered: () => {
+      answered++;
+      if (answered === order.length) resolve();
+    },
+    failed: reject,
+  });
+  clients.push(client);
+  try {
+    await client.ready();
+    for (const [call, kind] of order.entries()) client.call(framed(yes), call, kind);
+    client.flush();
+    await promise;
+    expect(asked).toEqual(order.map((kind) => `/${'abc'[kind]} trailers`));
+  } finally {
+    await authority.delete();
+  }
+});
+
 const message: Expectation = { kind: 'message', base64: [yes.toString('base64')] };
 
 it('right answers are counted, whatever the header table has learned', async () => {
@@ -88,7 +147,9 @@ it('requests larger than the windows of HTTP/2 arrive whole', async () => {
 });
 
 it('another status than 0 ends the run', async () => {
-  await expect(calls(answering('14', yes), message, 1, framed(yes))).rejects.toThrow('no grpc-status: 0');
+  await expect(calls(answering('14', yes), message, 1, framed(yes))).rejects.toThrow(
+    'an answer with grpc-status: 14',
+  );
 });
 
 it('another message ends the run', async () => {
@@ -127,8 +188,8 @@ it('ratios are taken within a round', () => {
     samples,
     busy: [],
   });
-  const [verdict] = ratio(series('a', [2, 40, 6]), series('b', [1, 10, 3]));
-  expect(verdict?.spread).toEqual({ median: 2, least: 2, most: 4 });
+  const [comparison] = ratio(series('a', [2, 40, 6]), series('b', [1, 10, 3]));
+  expect(comparison?.spread).toEqual({ median: 2, least: 2, most: 4 });
 });
 
 function chunkMessage(length: number): Buffer {

@@ -1,9 +1,11 @@
-// Exists and Fetch of layercache.v1 in grpc-go, as plainly as they can be
-// written: Exists is one SISMEMBER through redigo's pool, Fetch reads the blob
-// and sends it chunk by chunk. The messages are few, so they are read and
-// written by hand instead of by generated code.
+// Exists, Stat and Fetch of layercache.v1 in grpc-go, as plainly as they can be
+// written: Exists is one SISMEMBER through redigo's pool, Stat is that and an
+// HMGET in one round trip, Fetch reads the blob and sends it chunk by chunk. The
+// messages are few, so they are read and written by hand instead of by generated
+// code.
 //
-// Arguments: the layout's root, the port of Redis. Prints its port.
+// Arguments: the layout's root, the port of Redis; for TLS the files of its
+// certificate and key. Prints its port.
 package main
 
 import (
@@ -17,6 +19,7 @@ import (
 
 	"github.com/gomodule/redigo/redis"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"context"
@@ -96,6 +99,58 @@ func (s *service) exists(r request) ([]byte, error) {
 	return []byte{0x08, 1, 0x10, 1}, nil
 }
 
+func (s *service) stat(r request) ([]byte, error) {
+	connection := s.pool.Get()
+	defer connection.Close()
+	connection.Send("SISMEMBER", "repository::"+r.repository+"::blobs", r.digest)
+	connection.Send("HMGET", "blobs::"+r.digest, "path", "length")
+	if err := connection.Flush(); err != nil {
+		return nil, err
+	}
+	member, err := redis.Bool(connection.Receive())
+	if err != nil {
+		return nil, err
+	}
+	fields, err := redis.Values(connection.Receive())
+	if err != nil {
+		return nil, err
+	}
+	var path string
+	var length uint64
+	if _, err := redis.Scan(fields, &path, &length); err != nil {
+		return nil, err
+	}
+	if !member || path == "" {
+		return nil, errors.New("no such layer")
+	}
+	var answer []byte
+	answer = protowire.AppendTag(answer, 1, protowire.BytesType)
+	answer = protowire.AppendString(answer, r.digest)
+	answer = protowire.AppendTag(answer, 2, protowire.VarintType)
+	answer = protowire.AppendVarint(answer, length)
+	answer = protowire.AppendTag(answer, 3, protowire.VarintType)
+	return protowire.AppendVarint(answer, 1), nil
+}
+
+// unary answers a call whose answer is one message.
+func unary(name string, answer func(request) ([]byte, error)) grpc.MethodDesc {
+	return grpc.MethodDesc{
+		MethodName: name,
+		Handler: func(_ interface{}, _ context.Context, decode func(interface{}) error, _ grpc.UnaryServerInterceptor) (interface{}, error) {
+			var in []byte
+			if err := decode(&in); err != nil {
+				return nil, err
+			}
+			r, err := parse(in)
+			if err != nil {
+				return nil, err
+			}
+			out, err := answer(r)
+			return &out, err
+		},
+	}
+}
+
 func (s *service) fetch(r request, stream grpc.ServerStream) error {
 	hex := strings.TrimPrefix(r.digest, "sha256:")
 	file, err := os.Open(filepath.Join(s.root, "docker/registry/v2/blobs/sha256", hex[:2], hex, "data"))
@@ -145,33 +200,27 @@ func (s *service) fetch(r request, stream grpc.ServerStream) error {
 }
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: grpc-go <root> <redis port>")
+	if len(os.Args) != 3 && len(os.Args) != 5 {
+		fmt.Fprintln(os.Stderr, "usage: grpc-go <root> <redis port> [<certificate> <key>]")
 		os.Exit(2)
+	}
+	options := []grpc.ServerOption{grpc.CustomCodec(rawCodec{})}
+	if len(os.Args) == 5 {
+		tls, err := credentials.NewServerTLSFromFile(os.Args[3], os.Args[4])
+		if err != nil {
+			panic(err)
+		}
+		options = append(options, grpc.Creds(tls))
 	}
 	s := &service{root: os.Args[1], pool: &redis.Pool{
 		MaxIdle: 256,
 		Dial:    func() (redis.Conn, error) { return redis.Dial("tcp", "127.0.0.1:"+os.Args[2]) },
 	}}
-	server := grpc.NewServer(grpc.CustomCodec(rawCodec{}))
+	server := grpc.NewServer(options...)
 	server.RegisterService(&grpc.ServiceDesc{
 		ServiceName: "layercache.v1.LayerCacheService",
 		HandlerType: (*interface{})(nil),
-		Methods: []grpc.MethodDesc{{
-			MethodName: "Exists",
-			Handler: func(_ interface{}, _ context.Context, decode func(interface{}) error, _ grpc.UnaryServerInterceptor) (interface{}, error) {
-				var in []byte
-				if err := decode(&in); err != nil {
-					return nil, err
-				}
-				r, err := parse(in)
-				if err != nil {
-					return nil, err
-				}
-				out, err := s.exists(r)
-				return &out, err
-			},
-		}},
+		Methods:     []grpc.MethodDesc{unary("Exists", s.exists), unary("Stat", s.stat)},
 		Streams: []grpc.StreamDesc{{
 			StreamName:    "Fetch",
 			ServerStreams: true,

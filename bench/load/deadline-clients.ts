@@ -1,6 +1,6 @@
 /**
  * Clients that ask at their own pace and wait only so long, a process of its
- * own: an `ImpatientSpec` as its argument, an `ImpatientResult` on stdout.
+ * own: an `DeadlineSpec` as its argument, an `DeadlineResult` on stdout.
  * Every Exists asks for another digest, so that none is a hit.
  */
 import {
@@ -11,7 +11,7 @@ import {
   type IncomingHttpHeaders,
 } from 'node:http2';
 
-export interface ImpatientSpec {
+export interface DeadlineSpec {
   /** On 127.0.0.1. */
   readonly port: number;
   readonly connections: number;
@@ -25,7 +25,7 @@ export interface ImpatientSpec {
   readonly firstDigest: number;
 }
 
-export interface ImpatientResult {
+export interface DeadlineResult {
   readonly calls: number;
   /** Right answers within the deadline, a second. */
   readonly goodput: number;
@@ -39,7 +39,7 @@ export interface ImpatientResult {
   readonly p99: number;
 }
 
-const spec = JSON.parse(process.argv[2] ?? '') as ImpatientSpec;
+const spec = JSON.parse(process.argv[2] ?? '') as DeadlineSpec;
 /** Until queues have found their length. */
 const rampMs = 1500;
 const counts = { good: 0, refused: 0, late: 0, failed: 0 };
@@ -61,7 +61,7 @@ await done.promise;
 for (const session of sessions) session.destroy();
 
 took.sort((a, b) => a - b);
-const result: ImpatientResult = {
+const result: DeadlineResult = {
   calls: made,
   goodput: took.length / spec.seconds,
   ...counts,

@@ -3,15 +3,15 @@ import { createHash } from 'node:crypto';
 import { full } from '../bench.ts';
 import { cpuSeconds } from '../processes.ts';
 import { formatted } from '../rounds.ts';
-import { type Series, verdict } from '../series.ts';
+import { comparison, type Series } from '../series.ts';
 import type { Case } from './case.ts';
 
 const clients = 12;
 /** More than the 4 MiB that a processor may keep to itself. */
 const pieceBytes = 8 << 20;
 
-export const firstFetchCrowd: Case = {
-  name: 'first-fetch-crowd',
+export const firstFetchConcurrent: Case = {
+  name: 'first-fetch-concurrent',
   title: `First Fetch of 256 MiB by ${clients} clients at once`,
   needs: ['redis-server'],
   large: true,
@@ -55,7 +55,7 @@ export const firstFetchCrowd: Case = {
       name: this.name,
       title: this.title,
       series,
-      verdicts: [verdict(figure, '×', ratios, { bar: 1.25, atMost: true })],
+      comparisons: [comparison(figure, '×', ratios, { bar: 1.25, atMost: true })],
       notes: [],
     };
   },
