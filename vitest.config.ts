@@ -1,11 +1,20 @@
 import { defineConfig } from 'vitest/config';
 
+/** What a call is must not depend on what carries it. */
+const overBothTransports = ['test/rpc/**/*.test.ts', 'test/e2e/**/*.test.ts', 'test/workers/**/*.test.ts'];
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
     globalSetup: ['test/parts/debian-packages.ts', 'test/parts/floor-node.ts', 'test/parts/azurite.ts'],
     testTimeout: 20_000,
     hookTimeout: 60_000,
+    projects: [
+      { extends: true, test: { name: 'direct', include: ['test/**/*.test.ts'] } },
+      {
+        extends: true,
+        test: { name: 'grpc-js', include: overBothTransports, env: { LAYERCACHE_TRANSPORT: 'grpc-js' } },
+      },
+    ],
     coverage: {
       provider: 'v8',
       include: ['src/**/*.ts'],

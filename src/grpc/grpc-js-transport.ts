@@ -146,7 +146,12 @@ class LibraryCall {
 
   onOver(listener: OnOver): void {
     // It fires at the end of every call, also of a successful one.
-    this.#call.once('cancelled', () => listener(false));
+    this.#call.once('cancelled', () => listener(this.isDelivered()));
+  }
+
+  /** Whether grpc-js has taken the whole answer. */
+  protected isDelivered(): boolean {
+    return false;
   }
 }
 
@@ -190,6 +195,10 @@ class LibraryStreamingCall extends LibraryCall implements StreamingCall {
 
   reset(): boolean {
     return false;
+  }
+
+  protected override isDelivered(): boolean {
+    return this.#stream.writableFinished;
   }
 }
 

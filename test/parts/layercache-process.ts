@@ -7,6 +7,9 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
+/** What carries the calls in this run of the tests: the default, or what the environment says. */
+export const transportOfRun = process.env['LAYERCACHE_TRANSPORT'] === 'grpc-js' ? 'grpc-js' : 'direct';
+
 export const bin = join(import.meta.dirname, '..', '..', 'bin', 'layercache.cjs');
 
 export interface RunOptions {
@@ -34,7 +37,7 @@ function start(args: readonly string[], options: RunOptions): ChildProcess {
   const { node = process.execPath, env, cwd, bin: program = bin } = options;
   const child = spawn(node, [program, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { PATH: process.env['PATH'], ...env },
+    env: { PATH: process.env['PATH'], LAYERCACHE_TRANSPORT: transportOfRun, ...env },
     cwd,
   });
   const kill = () => child.kill('SIGKILL');

@@ -18,7 +18,14 @@ import {
 } from '../parts/http2-frames.js';
 import { RawConnection } from '../parts/raw-connection.js';
 import { digest, repository, ScriptedLayer } from './scripted-layers.js';
-import { ask, fetchAll, fetchRequest, type StartedServer, startServer } from './started-server.js';
+import {
+  ask,
+  fetchAll,
+  fetchRequest,
+  itOverDirect,
+  type StartedServer,
+  startServer,
+} from './started-server.js';
 
 const service = '/layercache.v1.LayerCacheService';
 const request = { repository, digest, maxAge: undefined };
@@ -145,24 +152,27 @@ it('a deadline of a millisecond is kept or missed, and nothing remains of the ca
     .toMatchObject({ exists: true });
 });
 
-it('a client may give up very many calls, as when a storage hangs, and keeps its connection', async () => {
-  const { address, layers, observed } = await startServer();
-  layers.exists = (_repository, _digest, { signal }) =>
-    new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
-  const connection = await RawConnection.open(address);
-  onTestFinished(() => connection.destroy());
-  await connection.write(Buffer.concat([preface, settingsFrame()]));
-  const message = ExistsRequest.encode(request).finish();
-  for (let stream = 1; stream < 3600; stream += 2) {
-    await connection.write(callFrames(`${service}/Exists`, stream, message));
-    await connection.write(resetFrame(stream));
-    if (stream % 200 === 1) await new Promise((resolve) => setImmediate(resolve));
-  }
-  layers.exists = async () => ({ exists: true, source: 'cache' });
-  await connection.write(callFrames(`${service}/Exists`, 3601, message));
-  await connection.until((frames) =>
-    frames.some(({ type, stream }) => type === types.data && stream === 3601),
-  );
-  expect(connection.goaway).toBe(undefined);
-  await Promise.all(observed.calls.map(({ over }) => over));
-});
+itOverDirect(
+  'a client may give up very many calls, as when a storage hangs, and keeps its connection',
+  async () => {
+    const { address, layers, observed } = await startServer();
+    layers.exists = (_repository, _digest, { signal }) =>
+      new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+    const connection = await RawConnection.open(address);
+    onTestFinished(() => connection.destroy());
+    await connection.write(Buffer.concat([preface, settingsFrame()]));
+    const message = ExistsRequest.encode(request).finish();
+    for (let stream = 1; stream < 3600; stream += 2) {
+      await connection.write(callFrames(`${service}/Exists`, stream, message));
+      await connection.write(resetFrame(stream));
+      if (stream % 200 === 1) await new Promise((resolve) => setImmediate(resolve));
+    }
+    layers.exists = async () => ({ exists: true, source: 'cache' });
+    await connection.write(callFrames(`${service}/Exists`, 3601, message));
+    await connection.until((frames) =>
+      frames.some(({ type, stream }) => type === types.data && stream === 3601),
+    );
+    expect(connection.goaway).toBe(undefined);
+    await Promise.all(observed.calls.map(({ over }) => over));
+  },
+);

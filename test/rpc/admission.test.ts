@@ -21,10 +21,12 @@ import { RawConnection } from '../parts/raw-connection.js';
 import { digest, repository, ScriptedLayer } from './scripted-layers.js';
 import {
   ask,
+  describeOverDirect,
   detailsOf,
   failure,
   fetchAll,
   fetchRequest,
+  itOverDirect,
   type StartedServer,
   startServer,
 } from './started-server.js';
@@ -113,7 +115,7 @@ describe('unary calls beyond the limit', () => {
     expect(await ask((callback) => client.exists(request, callback))).toMatchObject({ exists: true });
   });
 
-  it('are refused by their headers, without waiting for the message', async () => {
+  itOverDirect('are refused by their headers, without waiting for the message', async () => {
     const server = await startServer({ maxInflight: 1 });
     held(server);
     const client = server.connect();
@@ -215,7 +217,7 @@ it('health is answered however much is under way', async () => {
   expect(await health.check('')).toBe('SERVING');
 });
 
-describe('requests that are not whole', () => {
+describeOverDirect('requests that are not whole', () => {
   const unfinished = (path: string, stream: number) =>
     Buffer.concat([
       callHeaders(path, stream),
@@ -259,7 +261,7 @@ describe('requests that are not whole', () => {
   });
 });
 
-it('rule 17: an answer that the client does not read is reset', async () => {
+itOverDirect('rule 17: an answer that the client does not read is reset', async () => {
   const { address, observed } = await startServer({ stallTimeoutMs: 100 });
   const connection = await RawConnection.open(address);
   onTestFinished(() => connection.destroy());
@@ -289,20 +291,23 @@ describe('connections', () => {
     expect(server.observed.calls).toHaveLength(4);
   });
 
-  it('RFC 9113, 5.1.2: of a client that knows the limit and exceeds it are refused, and may be sent again', async () => {
-    const server = await startServer({ maxConnectionStreams: 3 });
-    held(server);
-    const connection = await raw(server.address);
-    const settings = () =>
-      connection.frames.find(({ type, flags }) => type === types.settings && flags === 0)?.payload;
-    await connection.until(() => settings() !== undefined);
-    expect(settings()?.toString('hex')).toContain('000300000003');
-    await connection.write(Buffer.concat([frame(types.settings, 1, 0, Buffer.alloc(0)), fourCalls]));
-    await connection.until((frames) => frames.some(({ type }) => type === types.reset));
-    const resets = connection.frames.filter(({ type }) => type === types.reset);
-    expect(resets.map(({ stream, payload }) => [stream, payload.readUInt32BE(0)])).toEqual([[7, 7]]);
-    expect(server.observed.calls).toHaveLength(3);
-  });
+  itOverDirect(
+    'RFC 9113, 5.1.2: of a client that knows the limit and exceeds it are refused, and may be sent again',
+    async () => {
+      const server = await startServer({ maxConnectionStreams: 3 });
+      held(server);
+      const connection = await raw(server.address);
+      const settings = () =>
+        connection.frames.find(({ type, flags }) => type === types.settings && flags === 0)?.payload;
+      await connection.until(() => settings() !== undefined);
+      expect(settings()?.toString('hex')).toContain('000300000003');
+      await connection.write(Buffer.concat([frame(types.settings, 1, 0, Buffer.alloc(0)), fourCalls]));
+      await connection.until((frames) => frames.some(({ type }) => type === types.reset));
+      const resets = connection.frames.filter(({ type }) => type === types.reset);
+      expect(resets.map(({ stream, payload }) => [stream, payload.readUInt32BE(0)])).toEqual([[7, 7]]);
+      expect(server.observed.calls).toHaveLength(3);
+    },
+  );
 
   it('of a client with a library keep back what is beyond, and nothing fails', async () => {
     const { connect } = await startServer({ maxConnectionStreams: 3 });

@@ -9,7 +9,7 @@ import { DataLossError, StorageUnavailableError } from '../../src/layer/errors.j
 import { CallCancelledError, CallDeadlineError, ClientStalledError } from '../../src/rpc/call-aborts.js';
 import { rawCall } from '../grpc/http2-client.js';
 import { ScriptedLayer } from './scripted-layers.js';
-import { detailsOf, failure, fetchAll, fetchRequest, startServer } from './started-server.js';
+import { detailsOf, failure, fetchAll, fetchRequest, itOverDirect, startServer } from './started-server.js';
 
 const kib = 1 << 10;
 const fetchPath = '/layercache.v1.LayerCacheService/Fetch';
@@ -318,20 +318,23 @@ describe('a call that is given up', () => {
 });
 
 describe('rule 17: a client that stalls is reset', () => {
-  it('rule 17: its stream is reset with ENHANCE_YOUR_CALM, the layer closed, the stall recorded', async () => {
-    const { address, layers, observed } = await startServer({ stallTimeoutMs: 100 });
-    const layer = new ScriptedLayer(randomBytes(64 << 20));
-    layers.fetch = async () => layer;
-    const call = rawCall(address, fetchPath, FetchRequest.encode(fetchRequest()).finish());
-    call.stream.pause();
-    await layer.closed;
-    const recorded = await observed.ended(0);
-    expect(recorded.ends).toEqual([{ code: 'RESOURCE_EXHAUSTED', error: expect.any(ClientStalledError) }]);
-    expect(recorded.ends[0]?.error).toMatchObject({ name: 'CLIENT_STALLED' });
-    call.stream.resume();
-    expect(await call.closed).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-    expect(layer.closes).toBe(1);
-  });
+  itOverDirect(
+    'rule 17: its stream is reset with ENHANCE_YOUR_CALM, the layer closed, the stall recorded',
+    async () => {
+      const { address, layers, observed } = await startServer({ stallTimeoutMs: 100 });
+      const layer = new ScriptedLayer(randomBytes(64 << 20));
+      layers.fetch = async () => layer;
+      const call = rawCall(address, fetchPath, FetchRequest.encode(fetchRequest()).finish());
+      call.stream.pause();
+      await layer.closed;
+      const recorded = await observed.ended(0);
+      expect(recorded.ends).toEqual([{ code: 'RESOURCE_EXHAUSTED', error: expect.any(ClientStalledError) }]);
+      expect(recorded.ends[0]?.error).toMatchObject({ name: 'CLIENT_STALLED' });
+      call.stream.resume();
+      expect(await call.closed).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+      expect(layer.closes).toBe(1);
+    },
+  );
 
   it('rule 17: a gRPC client reads RESOURCE_EXHAUSTED', async () => {
     const { connect, layers, observed } = await startServer({ stallTimeoutMs: 100 });
@@ -345,16 +348,19 @@ describe('rule 17: a client that stalls is reset', () => {
     expect(await failed).toMatchObject({ code: status.RESOURCE_EXHAUSTED });
   });
 
-  it('rule 17: a stream whose deadline passed while its client stalled is released too', async () => {
-    const { address, layers, observed } = await startServer({ stallTimeoutMs: 300 });
-    layers.fetch = async () => new ScriptedLayer(randomBytes(64 << 20));
-    const call = rawCall(address, fetchPath, FetchRequest.encode(fetchRequest()).finish(), {
-      'grpc-timeout': '100m',
-    });
-    call.stream.pause();
-    expect((await observed.ended(0)).ends).toMatchObject([{ code: 'DEADLINE_EXCEEDED' }]);
-    expect(await call.closed).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
-  });
+  itOverDirect(
+    'rule 17: a stream whose deadline passed while its client stalled is released too',
+    async () => {
+      const { address, layers, observed } = await startServer({ stallTimeoutMs: 300 });
+      layers.fetch = async () => new ScriptedLayer(randomBytes(64 << 20));
+      const call = rawCall(address, fetchPath, FetchRequest.encode(fetchRequest()).finish(), {
+        'grpc-timeout': '100m',
+      });
+      call.stream.pause();
+      expect((await observed.ended(0)).ends).toMatchObject([{ code: 'DEADLINE_EXCEEDED' }]);
+      expect(await call.closed).toBe(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    },
+  );
 
   it('rule 17: slow storage is no stall', async () => {
     const { connect, layers, observed } = await startServer({ stallTimeoutMs: 50 });

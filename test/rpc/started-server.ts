@@ -5,7 +5,7 @@ import {
   Metadata,
   type ServiceError,
 } from '@grpc/grpc-js';
-import { onTestFinished } from 'vitest';
+import { describe, it, onTestFinished } from 'vitest';
 import { BadRequest, ErrorInfo, RetryInfo } from '../../src/gen/google/rpc/error_details.js';
 import { Status } from '../../src/gen/google/rpc/status.js';
 import {
@@ -19,8 +19,15 @@ import {
   type RpcServerParts,
   type RpcServerSettings,
 } from '../../src/rpc/server.js';
+import { transportOfRun } from '../parts/layercache-process.js';
 import { RecordedCalls } from './recorded-calls.js';
 import { digest, repository, ScriptedLayers } from './scripted-layers.js';
+
+const registersNothing = () => {};
+
+/** Registers tests of what only the direct transport promises; `grpc-js-transport.ts` says what it lacks. */
+export const itOverDirect = transportOfRun === 'direct' ? it : registersNothing;
+export const describeOverDirect = transportOfRun === 'direct' ? describe : registersNothing;
 
 export interface StartedServer {
   readonly server: RpcServer;
@@ -43,7 +50,7 @@ export async function startServer(
     layers,
     info: layers,
     observer: observed,
-    settings: { ...defaultRpcServerSettings, ...settings },
+    settings: { ...defaultRpcServerSettings, transport: transportOfRun, ...settings },
     ...parts,
   });
   const port = await server.listen('127.0.0.1:0');
