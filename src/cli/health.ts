@@ -2,7 +2,7 @@
 import { type Address, formatAddress } from './option-values.js';
 
 /** Milliseconds; a probe that takes longer has failed. */
-const patience = 3000;
+const timeoutMs = 3000;
 
 export interface HealthReport {
   readonly ready: boolean;
@@ -16,7 +16,7 @@ export async function askHealth(admin: Address): Promise<HealthReport> {
   try {
     const response = await fetch(`http://${address}/readyz`, {
       redirect: 'error',
-      signal: AbortSignal.timeout(patience),
+      signal: AbortSignal.timeout(timeoutMs),
     });
     return { ready: response.status === 200, text: (await response.text()).trim().replace(/\s+/g, ' ') };
   } catch (error) {
@@ -34,6 +34,6 @@ function reachable({ host, port }: Address): Address {
 // `fetch` says no more than "fetch failed"; its cause knows why.
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  if (error.name === 'TimeoutError') return `nothing within ${patience} ms`;
+  if (error.name === 'TimeoutError') return `nothing within ${timeoutMs} ms`;
   return error.cause instanceof Error ? error.cause.message || error.cause.name : error.message;
 }

@@ -92,7 +92,7 @@ export class FetchedLayer implements AsyncIterable<Uint8Array>, Disposable {
     return this.#end - this.offset;
   }
 
-  /** Lets go of a layer whose bytes are not wanted, or no more. Idempotent. */
+  /** Releases a layer whose bytes are not wanted, or no longer. Idempotent. */
   cancel(): void {
     this.#isCancelled = true;
     this.#stream.cancel();

@@ -61,7 +61,7 @@ export class DirectTransport implements Transport {
       ...{ keepaliveTimeMs, keepaliveTimeoutMs },
     };
     this.#callParts = { gate, stallWatch, maxMessageBytes };
-    this.#ages = new ConnectionAges(settings.connectionAgeMs, (connection) => connection.leave());
+    this.#ages = new ConnectionAges(settings.connectionAgeMs, (connection) => connection.shutdown());
     this.#inner = new InnerConnection(library);
   }
 
@@ -81,8 +81,8 @@ export class DirectTransport implements Transport {
     this.#ages.add(connection);
   }
 
-  leave(): void {
-    for (const connection of this.#connections) connection.leave();
+  shutdown(): void {
+    for (const connection of this.#connections) connection.shutdown();
   }
 
   close(): void {

@@ -76,7 +76,7 @@ export class GrpcJsTransport implements Transport {
     this.#injector.injectConnection(socket);
   }
 
-  leave(): void {
+  shutdown(): void {
     // It sends GOAWAY. Its callback would wait for idle connections too.
     this.#server.tryShutdown(() => {});
   }

@@ -10,7 +10,7 @@ export interface Transport {
   /** Serves a connection until it closes. */
   accept(socket: Duplex): void;
   /** Sends GOAWAY on every connection: no new calls, and an end once the last is answered. */
-  leave(): void;
+  shutdown(): void;
   /** Drops what it holds beside its connections, once they have ended. */
   close(): void;
 }

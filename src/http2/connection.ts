@@ -17,13 +17,13 @@ import type { Http2Stream, StreamOwner } from './stream.js';
 export interface Http2Options extends OwnSettings, ReceiverLimits {
   /** Bytes that the socket may hold unsent: beyond, answers wait and nothing more is read. */
   readonly maxUnsentBytes: number;
-  /** Milliseconds of silence after which the client is asked for a sign of life, and for its answer. */
+  /** Milliseconds of silence after which the client is pinged, and for its answer. */
   readonly keepaliveTimeMs: number;
   readonly keepaliveTimeoutMs: number;
 }
 
 /** Milliseconds for a client to answer the PING that follows the first GOAWAY. */
-const goodbyeMs = 1000;
+const shutdownPingTimeoutMs = 1000;
 /** Milliseconds for a client to take the last GOAWAY and to close. */
 const lingerMs = 500;
 
@@ -32,9 +32,9 @@ const maxDroppedBytes = 256 << 10;
 
 const largestStreamId = 2 ** 31 - 1;
 const keepalivePing = Buffer.from('keepaliv', 'latin1');
-const goodbyePing = Buffer.from('goodbye.', 'latin1');
+const shutdownPing = Buffer.from('shutdown', 'latin1');
 
-type State = 'open' | 'leaving' | 'ended';
+type State = 'open' | 'shutting down' | 'ended';
 
 export class Http2Connection implements StreamOwner {
   readonly #socket: Duplex;
@@ -47,11 +47,11 @@ export class Http2Connection implements StreamOwner {
   #state: State = 'open';
   #isPaused = false;
   /** When something came, or was taken, last; milliseconds of the monotonic clock. */
-  #lastSign = performance.now();
+  #lastActivity = performance.now();
   #isPinged = false;
   #dropped = 0;
   #keepalive: NodeJS.Timeout | undefined;
-  #goodbye: NodeJS.Timeout | undefined;
+  #shutdownTimer: NodeJS.Timeout | undefined;
 
   /**
    * Starts to read. `onRequest` is called for each request; `onClose` once, when
@@ -88,16 +88,16 @@ export class Http2Connection implements StreamOwner {
   }
 
   /**
-   * Says goodbye (RFC 9113, 6.8): the client opens no further streams, those that
+   * Ends gracefully (RFC 9113, 6.8): the client opens no further streams, those that
    * it has opened in good faith are served, then the connection is closed.
    */
-  leave(): void {
+  shutdown(): void {
     if (this.#state !== 'open') return;
-    this.#state = 'leaving';
+    this.#state = 'shutting down';
     this.#sender.goaway(largestStreamId, errorCodes.noError);
     // What the client sends before it answers was sent before it knew.
-    this.#sender.ping(goodbyePing, false);
-    this.#goodbye = setTimeout(this.#onGoodbye, goodbyeMs).unref();
+    this.#sender.ping(shutdownPing, false);
+    this.#shutdownTimer = setTimeout(this.#onShutdownPong, shutdownPingTimeoutMs).unref();
   }
 
   /** Ends the connection now, and its streams with it. */
@@ -121,7 +121,7 @@ export class Http2Connection implements StreamOwner {
   sendReset(stream: Http2Stream, code: number): void {
     this.#sender.reset(stream.id, code);
     this.#requests.close(stream, code, 'reset');
-    this.#endIfLeft();
+    this.#endIfDone();
   }
 
   grantWindow(stream: Http2Stream, bytes: number): void {
@@ -133,7 +133,7 @@ export class Http2Connection implements StreamOwner {
       this.#drop(bytes.length);
       return;
     }
-    this.#lastSign = performance.now();
+    this.#lastActivity = performance.now();
     this.#isPinged = false;
     try {
       this.#reader.push(bytes);
@@ -142,7 +142,7 @@ export class Http2Connection implements StreamOwner {
       return;
     }
     if (this.#sender.isBlocked) this.#pause();
-    this.#endIfLeft();
+    this.#endIfDone();
   };
 
   /** What comes after the end is read, so that the end arrives, but not for long. */
@@ -186,12 +186,12 @@ export class Http2Connection implements StreamOwner {
       this.#sender.reset(stream.id, errorCodes.noError);
       this.#requests.close(stream, errorCodes.noError, 'reset');
     }
-    this.#endIfLeft();
+    this.#endIfDone();
   };
 
   /** The socket has taken something. */
   readonly #onProgress = (): void => {
-    this.#lastSign = performance.now();
+    this.#lastActivity = performance.now();
     if (this.#isPaused && !this.#sender.isBlocked) {
       this.#isPaused = false;
       this.#socket.resume();
@@ -204,20 +204,20 @@ export class Http2Connection implements StreamOwner {
   }
 
   readonly #onPong = (payload: Buffer): void => {
-    if (payload.equals(goodbyePing)) this.#onGoodbye();
+    if (payload.equals(shutdownPing)) this.#onShutdownPong();
   };
 
   /** Whatever the client sent in good faith has come: says which stream was the last. */
-  readonly #onGoodbye = (): void => {
-    if (this.#state !== 'leaving' || this.#requests.lastServedId < largestStreamId) return;
-    clearTimeout(this.#goodbye);
+  readonly #onShutdownPong = (): void => {
+    if (this.#state !== 'shutting down' || this.#requests.lastServedId < largestStreamId) return;
+    clearTimeout(this.#shutdownTimer);
     this.#requests.lastServedId = this.#requests.lastId;
     this.#sender.goaway(this.#requests.lastId, errorCodes.noError);
-    this.#endIfLeft();
+    this.#endIfDone();
   };
 
-  #endIfLeft(): void {
-    if (this.#state !== 'leaving' || this.#requests.lastServedId === largestStreamId) return;
+  #endIfDone(): void {
+    if (this.#state !== 'shutting down' || this.#requests.lastServedId === largestStreamId) return;
     if (this.#requests.open.size === 0) this.#end();
   }
 
@@ -229,18 +229,18 @@ export class Http2Connection implements StreamOwner {
     // What is read from now on is dropped: bytes that wait unread would turn the end into a reset.
     if (this.#isPaused) this.#socket.resume();
     this.#socket.end();
-    clearTimeout(this.#goodbye);
-    this.#goodbye = setTimeout(() => this.#socket.destroy(), lingerMs).unref();
+    clearTimeout(this.#shutdownTimer);
+    this.#shutdownTimer = setTimeout(() => this.#socket.destroy(), lingerMs).unref();
   }
 
   #closeStreams(code: number): void {
     for (const stream of [...this.#requests.open.values()]) this.#requests.close(stream, code, 'reset');
   }
 
-  /** Asks a silent client for a sign of life, and cuts off one that gives none. */
+  /** Pings a silent client, and cuts off one that does not answer. */
   #watch(delay: number): void {
     this.#keepalive = setTimeout(() => {
-      const silence = performance.now() - this.#lastSign;
+      const silence = performance.now() - this.#lastActivity;
       const { keepaliveTimeMs, keepaliveTimeoutMs } = this.#options;
       if (this.#isPinged && silence + 1 >= keepaliveTimeoutMs) {
         this.#socket.destroy();
@@ -261,7 +261,7 @@ export class Http2Connection implements StreamOwner {
   readonly #onSocketClose = (): void => {
     this.#state = 'ended';
     clearTimeout(this.#keepalive);
-    clearTimeout(this.#goodbye);
+    clearTimeout(this.#shutdownTimer);
     this.#closeStreams(errorCodes.cancel);
     this.#onClose(this);
   };

@@ -18,11 +18,11 @@ export interface ReceiverLimits {
 }
 
 /** Frames that ask for nothing, or little: so many at once, and so many a second beside useful work. */
-const nuisanceBurst = 4000;
-const nuisanceRate = 500;
+const controlFrameBurst = 4000;
+const controlFrameRate = 500;
 /** How many of them a request, and a frame of its body, make good for. */
-const nuisancePerRequest = 8;
-const nuisancePerData = 2;
+const controlFramesPerRequest = 8;
+const controlFramesPerData = 2;
 
 const prioritySize = 5;
 export class Receiver implements FrameHandler {
@@ -31,7 +31,7 @@ export class Receiver implements FrameHandler {
   readonly #sender: Sender;
   readonly #onPong: (payload: Buffer) => void;
   readonly #resets: RateLimit;
-  readonly #nuisances = new RateLimit(nuisanceBurst, nuisanceRate);
+  readonly #controlFrames = new RateLimit(controlFrameBurst, controlFrameRate);
   /** DATA frames of ours that were made good for. */
   #dataFrames = 0;
   /** Bytes that the client may still send on the connection. */
@@ -87,7 +87,7 @@ export class Receiver implements FrameHandler {
       case frameTypes.goaway:
         if (streamId !== 0) throw protocolError('GOAWAY on a stream');
         if (payload.length < 8) throw frameSizeError('GOAWAY');
-        this.#nuisance();
+        this.#countControlFrame();
         return;
       case frameTypes.windowUpdate:
         this.#windowUpdate(streamId, payload);
@@ -97,7 +97,7 @@ export class Receiver implements FrameHandler {
         return;
       default:
         // Unknown types are ignored (RFC 9113, 5.5).
-        this.#nuisance();
+        this.#countControlFrame();
     }
   }
 
@@ -118,9 +118,9 @@ export class Receiver implements FrameHandler {
     // Padding counts too (RFC 9113, 6.9.1), and so do streams that have ended (5.1).
     this.#receive(payload.length);
     const isEnd = (frameFlags & flags.endStream) !== 0;
-    if (payload.length === 0 && !isEnd) this.#nuisance();
+    if (payload.length === 0 && !isEnd) this.#countControlFrame();
     if (!this.#requests.data(streamId, unpadded(frameFlags, payload), payload.length, isEnd))
-      this.#nuisance();
+      this.#countControlFrame();
   }
 
   /** Bytes have come on the connection; as many may follow at once, since what is held is bounded elsewhere. */
@@ -155,7 +155,7 @@ export class Receiver implements FrameHandler {
   #continuation(frameFlags: number, payload: Buffer): void {
     const block = this.#block;
     if (block === undefined) throw protocolError('CONTINUATION without HEADERS');
-    if (payload.length === 0) this.#nuisance();
+    if (payload.length === 0) this.#countControlFrame();
     block.add(payload);
     if ((frameFlags & flags.endHeaders) === 0) return;
     this.#block = undefined;
@@ -163,13 +163,13 @@ export class Receiver implements FrameHandler {
   }
 
   #wholeHeaders(streamId: number, isEnd: boolean, block: Buffer): void {
-    if (this.#requests.headers(streamId, isEnd, block)) this.#nuisances.earn(nuisancePerRequest);
-    else this.#nuisance();
+    if (this.#requests.headers(streamId, isEnd, block)) this.#controlFrames.earn(controlFramesPerRequest);
+    else this.#countControlFrame();
   }
 
   #priority(streamId: number, payload: Buffer): void {
     if (streamId === 0) throw protocolError('PRIORITY on stream 0');
-    this.#nuisance();
+    this.#countControlFrame();
     if (payload.length !== prioritySize) {
       throw new StreamError(streamId, errorCodes.frameSizeError, 'PRIORITY of another size');
     }
@@ -183,7 +183,7 @@ export class Receiver implements FrameHandler {
     if (payload.length !== 4) throw frameSizeError('RST_STREAM');
     const stream = this.#requests.open.get(streamId);
     if (stream === undefined) {
-      this.#nuisance();
+      this.#countControlFrame();
       return;
     }
     this.#requests.close(stream, payload.readUInt32BE(0), 'ended');
@@ -192,7 +192,7 @@ export class Receiver implements FrameHandler {
 
   #settings(frameFlags: number, streamId: number, payload: Buffer): void {
     if (streamId !== 0) throw protocolError('SETTINGS on a stream');
-    this.#nuisance();
+    this.#countControlFrame();
     if ((frameFlags & flags.ack) === 0) this.#sender.takeSettings(payload, this.#requests.open.values());
     else if (payload.length > 0) throw frameSizeError('the acknowledgement of SETTINGS');
   }
@@ -204,14 +204,14 @@ export class Receiver implements FrameHandler {
       this.#onPong(payload);
       return;
     }
-    this.#nuisance();
+    this.#countControlFrame();
     this.#sender.ping(payload, true);
   }
 
   #windowUpdate(streamId: number, payload: Buffer): void {
     if (payload.length !== 4) throw frameSizeError('WINDOW_UPDATE');
     const bytes = readUInt31(payload, 0);
-    this.#nuisance();
+    this.#countControlFrame();
     if (streamId === 0) {
       if (bytes === 0) throw protocolError('a WINDOW_UPDATE of 0');
       if (!this.#sender.grantConnection(bytes)) {
@@ -228,11 +228,11 @@ export class Receiver implements FrameHandler {
   }
 
   /** Counts a frame that asks for little; what we have sent makes good for some. */
-  #nuisance(): void {
+  #countControlFrame(): void {
     const { dataFrames } = this.#sender;
-    this.#nuisances.earn((dataFrames - this.#dataFrames) * nuisancePerData);
+    this.#controlFrames.earn((dataFrames - this.#dataFrames) * controlFramesPerData);
     this.#dataFrames = dataFrames;
-    if (!this.#nuisances.take()) throw calm('too many frames that ask for nothing');
+    if (!this.#controlFrames.take()) throw calm('too many frames that ask for nothing');
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * The promise, or the signal's reason if that is aborted first. Whoever is
- * raced must let go of what it holds by itself; a late rejection is dropped,
+ * raced must release what it holds by itself; a late rejection is dropped,
  * since the caller has been answered.
  */
 export function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

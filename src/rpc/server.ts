@@ -176,7 +176,7 @@ export class RpcServer {
     this.#health.setServing(false);
     this.#listeners.close();
     const [transport] = this.#transports;
-    transport?.leave();
+    transport?.shutdown();
     await this.#unlessCut(this.#calls.answered(), timeoutMs);
     this.#health.endWatches();
     if (this.#calls.size === 0) await this.#unlessCut(this.#listeners.emptied(), settleMs);

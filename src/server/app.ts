@@ -78,8 +78,8 @@ export async function openApp(config: Config, context: ProcessContext): Promise<
 async function compose(config: Config, context: ProcessContext, shutdown: Shutdown): Promise<App> {
   const { log } = context;
   // grpc-js would write its own lines to stderr; we log what matters ourselves.
-  const aside = (detail: unknown) => log.debug({ detail: String(detail) }, 'grpc-js');
-  setLogger({ error: aside, info: aside, debug: aside });
+  const toDebug = (detail: unknown) => log.debug({ detail: String(detail) }, 'grpc-js');
+  setLogger({ error: toDebug, info: toDebug, debug: toDebug });
 
   const limiter = new LogLimiter(repeatedLineInterval);
   shutdown.add('limiter', () => limiter.close());

@@ -96,13 +96,13 @@ function logOptions(level: LogLevel): LoggerOptions {
   };
 }
 
-function flushed(stream: LineStream, patience: number): Promise<boolean> {
+function flushed(stream: LineStream, timeoutMs: number): Promise<boolean> {
   return new Promise((resolve) => {
     const deadline = setTimeout(() => {
       // pino flushes once more at exit, synchronously, and would hang there.
       stream.flushSync = () => {};
       resolve(false);
-    }, patience);
+    }, timeoutMs);
     stream.flush((error) => {
       clearTimeout(deadline);
       // An error of the log itself has nowhere to be logged. A pipe always has

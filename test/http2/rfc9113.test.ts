@@ -678,7 +678,7 @@ describe('6.8 a graceful end', () => {
 
   async function leaving(server: EchoServer, connection: RawConnection): Promise<void> {
     await expectAlive(connection);
-    for (const each of server.connections) each.leave();
+    for (const each of server.connections) each.shutdown();
     await connection.until((frames) => frames.some(({ type, flags }) => type === types.ping && flags === 0));
   }
 
