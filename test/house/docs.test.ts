@@ -1,7 +1,7 @@
 /** What the docs name exists: pages, anchors, scripts, options, metrics, tests. */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { outlines } from '../../src/cli/command-list.js';
@@ -105,6 +105,33 @@ it('labels and their values at /metrics are those that docs/telemetry.md lists',
   );
   expect(foreign.map(([whole]) => whole)).toEqual([]);
 });
+
+it('lines that runbooks and troubleshooting quote are lines of the program', async () => {
+  const sources = (await Promise.all((await typescriptIn('src')).map((file) => readFile(file, 'utf8'))))
+    .concat(await readFile(join(root, 'bin', 'layercache.cjs'), 'utf8'))
+    .join('\n')
+    // What the program fills in, and the degraded line, which names cache or storage.
+    .replaceAll(/\$\{[^}]*\}/g, '…');
+  const pages = await Promise.all(['docs/runbooks.md', 'docs/troubleshooting.md'].map(readPage));
+  const quoted = pages.flatMap(({ text }) =>
+    Array.from(text.matchAll(/`([^`]*)`/g), ([, line = '']) => line),
+  );
+  const lines = quoted.filter((line) => /^[^{<]*\w+ \w+ \w+/.test(line) && !/^(-|\w+ -)/.test(line));
+  expect(lines.length).toBeGreaterThan(20);
+  const isSaid = (line: string) =>
+    line
+      .replace(/^the (cache|storage) is back$/, 'the … is back')
+      .split('…')
+      .every((part) => sources.includes(part.trim()));
+  expect(lines.filter((line) => !isSaid(line))).toEqual([]);
+});
+
+async function typescriptIn(folder: string): Promise<string[]> {
+  const names = await readdir(join(root, folder), { recursive: true });
+  return names
+    .filter((name) => name.endsWith('.ts') && !name.startsWith('gen/'))
+    .map((name) => join(root, folder, name));
+}
 
 it('files that docs/architecture.md names exist', async () => {
   const { text } = await readPage('docs/architecture.md');

@@ -79,6 +79,11 @@ export class DockerRegistry {
     return registry;
   }
 
+  /** Where it answers. */
+  get url(): string {
+    return this.#url;
+  }
+
   /** Errors that it has logged. */
   get errors(): readonly string[] {
     return this.#log.split('\n').filter((line) => line.includes('"level":"error"'));

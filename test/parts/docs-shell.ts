@@ -6,7 +6,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -49,7 +49,9 @@ export class DocsShell {
 
   /** Runs a block; gives what it printed. Rejects when a line of it fails. */
   async run(block: string): Promise<string> {
-    const child = spawn('bash', ['-euo', 'pipefail', '-c', this.adapted(block)], {
+    // Variables that the block sets are there for the next one.
+    const script = `set -a\n${this.adapted(block)}\nenv -0 >.variables`;
+    const child = spawn('bash', ['-euo', 'pipefail', '-c', script], {
       cwd: this.folder,
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: 60_000,
@@ -68,7 +70,16 @@ export class DocsShell {
       });
     await once(child, 'close');
     if (child.exitCode !== 0) throw new Error(`exit code ${child.exitCode} of\n${block}\n${said}`);
+    for (const variable of (await readFile(join(this.folder, '.variables'), 'utf8')).split('\0')) {
+      const [, name = '', value = ''] = /^([a-z]\w*|A\w+)=([\s\S]*)$/.exec(variable) ?? [];
+      if (name !== '') this.env[name] = value;
+    }
     return said;
+  }
+
+  /** Writes a file into the folder. */
+  async write(name: string, text: string): Promise<void> {
+    await writeFile(join(this.folder, name), text);
   }
 
   async close(): Promise<void> {

@@ -1,0 +1,123 @@
+/**
+ * docs/index.md and the pages that build on it, as a new user: a real registry
+ * with two images, then only what the pages say, until Exists answers over TLS
+ * and the queries have data.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Azurite } from '../parts/azurite.js';
+import { DockerRegistry } from '../parts/docker-registry.js';
+import { block, readPage } from '../parts/docs-pages.js';
+import { DocsShell } from '../parts/docs-shell.js';
+import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
+import { RadosGateway } from '../parts/rados-gateway.js';
+import { RedisServer } from '../parts/redis-server.js';
+
+const page = await readPage('docs/index.md');
+const lines = (word: string) => block(page, 'sh', word);
+
+let redis: RedisServer;
+beforeAll(async () => {
+  redis = await RedisServer.start();
+});
+afterAll(() => redis.stop());
+
+describe('beside a registry on a local disk', () => {
+  let root: string;
+  let registry: DockerRegistry;
+  let shell: DocsShell;
+  beforeAll(async () => {
+    root = await mkdtemp(join(tmpdir(), 'layercache-index-'));
+    registry = await DockerRegistry.start({ root, redisPort: redis.port });
+    for (const repository of ['library/app', 'team/service'])
+      await registry.pushImage(repository, [randomBytes(20_000), randomBytes(300)]);
+    shell = await DocsShell.create({
+      '/var/lib/registry': root,
+      '127.0.0.1:6379': `127.0.0.1:${redis.port}`,
+      'http://127.0.0.1:5000': registry.url,
+    });
+  });
+  afterAll(async () => {
+    await shell.close();
+    await registry.stop();
+    await rm(root, { recursive: true, force: true });
+  });
+
+  it('docs/index.md leads to answers over TLS, and to metrics', { timeout: 120_000 }, async () => {
+    await shell.run(lines('npm run build'));
+    await shell.run(lines('--storage file:///var/lib/registry'));
+    expect(await shell.run(lines('/readyz'))).toContain('"ready"');
+    const asked = await shell.run(lines('repository=library/app'));
+    expect(asked.replaceAll(' ', '').match(/"exists":true/g)).toHaveLength(2);
+    expect(asked).toContain('SOURCE_CACHE');
+    expect((await shell.run(lines('--tls-cert'))).replaceAll(' ', '')).toContain('"exists":true');
+    const metrics = await shell.run(lines('/metrics'));
+    expect(metrics).toMatch(/layercache_requests_total\{operation="exists",result="hit"\} 1/);
+  });
+
+  it('docs/migration.md compares both', { timeout: 60_000 }, async () => {
+    await shell.run(lines('--storage file:///var/lib/registry'));
+    await shell.run(lines('repository=library/app'));
+    const migration = await readPage('docs/migration.md');
+    const said = await shell.run(block(migration, 'sh', 'time_total'));
+    expect(said).toMatch(/^200 0\.\d+ s$/m);
+    expect(said).toContain('"length"');
+  });
+
+  it('docs/drivers.md starts with its driver', { timeout: 60_000 }, async () => {
+    const drivers = await readPage('docs/drivers.md');
+    await shell.write('driver.mjs', block(drivers, 'js', 'driver.mjs'));
+    await shell.run(block(drivers, 'sh', 'module:./driver.mjs'));
+    expect(await shell.run('cat server.log')).toContain('"storage":"module:./driver.mjs?root=…"');
+  });
+});
+
+it('docs/index.md starts over S3', { timeout: 120_000 }, async () => {
+  const gateway = await RadosGateway.start();
+  const bucket = await gateway.createBucket();
+  await pushLayer(
+    { put: (path, bytes) => bucket.put(`root${path}`, bytes) },
+    repositoryNamed('library/app'),
+    Buffer.from('a layer'),
+  );
+  const shell = await DocsShell.create({
+    '127.0.0.1:6379': `127.0.0.1:${redis.port}`,
+    'http://127.0.0.1:7480': gateway.endpoint,
+    'layers/root': `${bucket.name}/root`,
+    '<access key>': gateway.credentials.accessKeyId,
+    '<secret key>': gateway.credentials.secretAccessKey,
+  });
+  try {
+    await shell.run(lines('AWS_ACCESS_KEY_ID'));
+    expect(await shell.run(lines('/readyz'))).toContain('"ready"');
+  } finally {
+    await shell.close();
+    await gateway.stop();
+  }
+});
+
+it('docs/index.md starts over Azure', { timeout: 120_000 }, async () => {
+  const azurite = await Azurite.start();
+  const container = await azurite.createContainer();
+  await pushLayer(
+    { put: (path, bytes) => container.put(`root${path}`, bytes) },
+    repositoryNamed('library/app'),
+    Buffer.from('a layer'),
+  );
+  const shell = await DocsShell.create({
+    '127.0.0.1:6379': `127.0.0.1:${redis.port}`,
+    'http://127.0.0.1:10000/account': azurite.endpoint,
+    'account/layers/root': `${azurite.account}/${container.name}/root`,
+    '<account key>': azurite.key,
+  });
+  try {
+    await shell.run(lines('AZURE_STORAGE_KEY'));
+    expect(await shell.run(lines('/readyz'))).toContain('"ready"');
+  } finally {
+    await shell.close();
+    await azurite.stop();
+  }
+});
