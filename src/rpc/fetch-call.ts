@@ -24,6 +24,9 @@ const turnBytes = 512 << 10;
 /** Opens a layer and sends it to its end; what it throws becomes the status. */
 export type FetchWork = (request: FetchRequest, call: RunningCall, stream: FetchStream) => Promise<void>;
 
+/** What a client is told where its stream cannot be reset. */
+const stopped = { code: status.UNAVAILABLE, message: 'the server was stopped' };
+
 /** What all Fetches share. */
 export interface FetchCallParts {
   readonly calls: CallsInFlight;
@@ -65,9 +68,10 @@ export function fetchCall(
       const { abortReason } = call;
       // Before the transport, which says at once that the call is over.
       call.answer(...recordOf(error, sent, call));
-      if (abortReason instanceof ServerCutError) transport.reset(cuttingCode);
+      const isReset = abortReason instanceof ServerCutError && transport.reset(cuttingCode);
       // The transport informs the client; a second status would end its wait for the first.
       if (abortReason === undefined) transport.fail(sent);
+      else if (abortReason instanceof ServerCutError && !isReset) transport.fail(stopped);
     }
     stream.settle();
     idleCollection.over();

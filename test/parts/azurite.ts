@@ -3,15 +3,16 @@
  * the loopback, in memory. Whoever starts one stops it. A package of its own,
  * installed beside the tests on their first run: it is as large as all the rest.
  */
+
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BlobServiceClient, type ContainerClient, StorageSharedKeyCredential } from '@azure/storage-blob';
+import { freePort } from './free-port.js';
 import { pauseProcess } from './paused-process.js';
 
 const folder = join(import.meta.dirname, 'azurite');
@@ -145,14 +146,4 @@ export class Azurite {
       }
     }
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no port was bound');
-  server.close();
-  await once(server, 'close');
-  return address.port;
 }

@@ -19,6 +19,13 @@ const needed = {
   zsh: 'zsh',
   fish: 'fish',
   mandoc: 'mandoc',
+  curl: 'curl',
+  nghttp: 'nghttp2-client',
+  '/usr/sbin/nginx': 'nginx-light',
+  '/usr/sbin/haproxy': 'haproxy',
+  ruby: 'ruby',
+  '/usr/lib/x86_64-linux-gnu/rubygems-integration/3.1.0/gems/grpc-1.51.1': 'ruby-grpc',
+  '/usr/lib/python3/dist-packages/grpc': 'python3-grpcio',
   '/usr/lib/python3/dist-packages/hpack': 'python3-hpack',
   '/usr/share/gocode/src/google.golang.org/grpc': 'golang-google-grpc-dev',
 };

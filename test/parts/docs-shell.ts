@@ -4,13 +4,14 @@
  * too much are replaced by those of `docs-shims/`; the ports and paths of the
  * page by those of the test.
  */
+
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { root } from './docs-pages.js';
+import { freePort } from './free-port.js';
 import { pinnedNode } from './pinned-node.js';
 
 export class DocsShell {
@@ -87,14 +88,4 @@ export class DocsShell {
     if (pid !== '') await this.run(`kill -9 ${pid.trim()} || true`);
     await rm(this.folder, { recursive: true, force: true });
   }
-}
-
-/** A port that was free a moment ago. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await once(server.listen(0, '127.0.0.1'), 'listening');
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('it has no port');
-  return address.port;
 }

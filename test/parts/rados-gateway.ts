@@ -3,11 +3,11 @@
  * over one monitor and one memory-backed OSD, on free ports of the loopback.
  * Whoever starts one stops it; what a test leaves behind ends with its process.
  */
+
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -18,6 +18,7 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
+import { freePort } from './free-port.js';
 import { pauseProcess } from './paused-process.ts';
 
 /** A bucket that a test fills. */
@@ -287,14 +288,4 @@ rgw run sync thread = false
 /** As the standard chain finds them. */
 export function environmentOf({ accessKeyId, secretAccessKey }: Credentials): Record<string, string> {
   return { AWS_ACCESS_KEY_ID: accessKeyId, AWS_SECRET_ACCESS_KEY: secretAccessKey };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('no port was bound');
-  server.close();
-  await once(server, 'close');
-  return address.port;
 }

@@ -1,5 +1,3 @@
-import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { CacheError } from '../../src/cache/layer-info-cache.js';
@@ -8,6 +6,7 @@ import { StorageUnavailableError } from '../../src/layer/errors.js';
 import { StorageError } from '../../src/storage/storage-driver.js';
 import { Readiness } from '../../src/telemetry/readiness.js';
 import { startTelemetry, type Telemetry } from '../../src/telemetry/telemetry.js';
+import { freePort } from '../parts/free-port.js';
 import { LogLines } from '../parts/log-lines.js';
 import { OtlpCollector, type ReceivedSpan } from '../parts/otlp-collector.js';
 import { ScriptedDriver } from '../parts/scripted-driver.js';
@@ -65,16 +64,6 @@ function span(name: string): ReceivedSpan {
   const found = collector.spans.find((received) => received.name === name);
   if (found === undefined) throw new Error(`no span ${name} among ${collector.spans.map((s) => s.name)}`);
   return found;
-}
-
-/** A port on which nobody listens. */
-async function unusedPort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
 
 const server = 'layercache.v1.LayerCacheService/Exists';
@@ -138,7 +127,7 @@ describe('traces and metrics by OTLP', () => {
   it.each(['http/protobuf', 'grpc'])(
     'over %s: a collector that is down is one line a minute, with its cause and a count, and no stack',
     async (protocol) => {
-      const port = await unusedPort();
+      const port = await freePort();
       const telemetry = await start({
         OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${port}`,
         OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
