@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Digest } from '../../src/reference/digest.js';
 import { begunFetch, type LayerClient, sha256Of } from '../parts/layer-client.js';
 import type { LayercacheProcess } from '../parts/layercache-process.js';
+import { transportOfRun } from '../parts/layercache-process.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
 import { allReady, lives, until, WorkersWorld } from '../parts/workers-world.js';
 
