@@ -10,7 +10,7 @@ export interface AdminParts {
   /** Prometheus' text format. */
   readonly metricsText: () => string | Promise<string>;
   readonly debugVars: () => DebugVars | Promise<DebugVars>;
-  /** Told of what a request failed by; the client is told only that it did. */
+  /** Receives the error of a failed request; the client learns only that it failed. */
   readonly failed: (error: unknown) => void;
 }
 

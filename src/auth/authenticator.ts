@@ -13,7 +13,7 @@ export interface Credentials {
 export interface Authenticator {
   /**
    * Throws, or rejects with, an `AccessError` for an unknown caller. Returns a
-   * promise only for a caller who was not seen before.
+   * promise only for a caller that was not seen before.
    */
   identify(call: Credentials): Principal | Promise<Principal>;
 }

@@ -8,7 +8,7 @@ export interface Access {
   readonly actions: readonly string[];
 }
 
-/** Who calls, by the scopes that he has. */
+/** The caller, by its scopes. */
 export interface Principal {
   /** The action `*` needs a scope with `*`. */
   allows(type: string, name: string, action: string): boolean;
@@ -44,7 +44,7 @@ function keyOf(type: string, name: string): string {
 /** Why a call is refused. */
 export type AccessReason = 'TOKEN_INVALID' | 'SCOPE_MISSING' | 'KEYS_UNAVAILABLE';
 
-/** A call is refused. The message is for its client and repeats nothing that he sent. */
+/** A call is refused. The message is for its client and repeats nothing of the request. */
 export abstract class AccessError extends Error {
   abstract readonly reason: AccessReason;
 }

@@ -12,7 +12,7 @@ export interface KeyFiles {
   readonly jwks: Buffer | undefined;
 }
 
-/** What of a token's header chooses the key. Nothing else does: `jwk`, `jku` and `x5u` are the sender's own word. */
+/** The fields of a token's header that choose the key. No other does: `jwk`, `jku` and `x5u` are claims of the sender. */
 export interface KeyHeader {
   readonly kid?: unknown;
   readonly x5c?: unknown;

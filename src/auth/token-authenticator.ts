@@ -13,7 +13,7 @@ const bearer = /^bearer +([A-Za-z0-9._~+/=-]+)$/i;
 /** Identifies callers by the bearer token in `authorization`. A token is verified once and known until it expires. */
 export class TokenAuthenticator implements Authenticator {
   readonly #verifier: Pick<TokenVerifier, 'verify'>;
-  // By their hash: whoever gets to see the process's memory finds no tokens in it.
+  // By their hash, so that the process's memory holds no tokens.
   readonly #known = new LRUCache<string, Known>({ max: maxTokens, maxSize: maxCharacters });
   readonly #underWay = new Map<string, Promise<Principal>>();
 

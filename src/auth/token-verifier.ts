@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { type Access, AccessError, TokenInvalidError } from './principal.js';
 import type { SigningKeys } from './signing-keys.js';
 
-/** Who issues the tokens, and for whom. */
+/** The issuer of the tokens, and their audience. */
 export interface TokenSettings {
   /** `iss`: the issuer. */
   readonly issuer: string;
@@ -62,7 +62,7 @@ export class TokenVerifier {
     return new TokenVerifier(await import('jose'), keys, settings);
   }
 
-  /** Rejects with a `TokenInvalidError`, or a `KeysUnavailableError` when nobody can tell. */
+  /** Rejects with a `TokenInvalidError`, or a `KeysUnavailableError` when its key cannot be fetched. */
   async verify(token: string): Promise<VerifiedToken> {
     if (token.length > maxTokenLength) throw new TokenInvalidError('the token is too long');
     try {
@@ -79,7 +79,7 @@ export class TokenVerifier {
     }
   }
 
-  /** What the client is told: which of its claims is not right, and nothing of what it holds. */
+  /** The client learns which claim is not accepted, and nothing of the expected value. */
   #said(error: unknown): string {
     const { JWTExpired, JWTClaimValidationFailed } = this.#jose.errors;
     if (error instanceof JWTExpired) return 'the token has expired';

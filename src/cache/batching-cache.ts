@@ -10,7 +10,7 @@
 import type { CachedLayer, LayerInfoCache } from './layer-info-cache.js';
 import type { LayerMeta } from './layer-meta.js';
 
-/** A batch that has so many digests takes no more and is sent at once: commands and replies are bounded. */
+/** A batch with this many digests is full and sent at once: commands and replies are bounded. */
 const maxDigests = 1_000;
 
 /** Metadata that is asked for at the end of the turn. */
@@ -29,7 +29,7 @@ export class BatchingCache implements LayerInfoCache {
   }
 
   contains(repository: string, digest: string): Promise<boolean> {
-    // The cache behind refuses empty strings, and nobody else's question with them.
+    // The cache behind refuses empty strings; refused here, they do not fail the rest of their batch.
     if (repository === '' || digest === '') return this.#inner.contains(repository, digest);
     const batch = this.#batchOf(repository);
     const position = batch.add(digest);

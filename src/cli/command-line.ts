@@ -93,7 +93,7 @@ function declareProgram(
   return program;
 }
 
-/** What a command is parsed with, and whom it is told to. */
+/** What a command is parsed with, and what receives the result. */
 interface Surroundings {
   readonly environment: NodeJS.ProcessEnv;
   readonly version: string;

@@ -54,7 +54,7 @@ export type ArgumentValues<A extends ArgumentSpecs> = {
   readonly [K in keyof A]: A[K] extends ArgumentSpec<infer T> ? T : never;
 };
 
-/** What somebody asked a command to do. */
+/** The parsed arguments and options of one invocation. */
 export interface Asked<A extends ArgumentSpecs, R, O extends OptionSpecs> {
   readonly arguments: ArgumentValues<A>;
   /** The values of `rest`, none when the command takes none. */
@@ -81,7 +81,7 @@ export interface CommandSpec<A extends ArgumentSpecs, R, O extends OptionSpecs> 
   run(asked: Asked<A, R, O>): Promise<ExitCode>;
 }
 
-/** A command whose types are nobody else's concern. */
+/** A command with its types erased. */
 export type Command = Omit<CommandSpec<ArgumentSpecs, unknown, OptionSpecs>, 'run'> & {
   run(asked: Asked<ArgumentSpecs, unknown, OptionSpecs>): Promise<ExitCode>;
 };

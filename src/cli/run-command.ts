@@ -31,6 +31,6 @@ export async function runCommand(command: {
 function messageOf(error: unknown): string {
   if (error instanceof CommandError || error instanceof ConfigError)
     return error.message.replaceAll('\n', ' ');
-  // A defect of ours is told with its stack.
+  // A defect of ours is printed with its stack.
   return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

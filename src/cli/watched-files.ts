@@ -4,7 +4,7 @@ import { open } from 'node:fs/promises';
 /** Bytes; certificates, keys, key sets and policies are far smaller. */
 const maxFileSize = 1 << 20;
 
-/** Milliseconds that the start waits for the first read. Later reads delay nobody and never overlap. */
+/** Milliseconds that the start waits for the first read. Nothing waits for later reads, which never overlap. */
 const firstReadTimeoutMs = 10_000;
 
 /** Milliseconds between two reads. */
@@ -113,7 +113,7 @@ async function readAll(paths: readonly string[]): Promise<Buffer[]> {
 
 async function read(path: string): Promise<Buffer> {
   try {
-    // Without O_NONBLOCK a pipe that nobody writes to would block a thread for ever.
+    // Without O_NONBLOCK a pipe without a writer would block a thread for ever.
     const file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK);
     try {
       const stat = await file.stat();

@@ -36,7 +36,7 @@ async function listenAtPath(server: Server, address: string): Promise<0> {
   return 0;
 }
 
-/** Makes way for a new socket. What nobody answers on was left behind by a process that was killed. */
+/** Makes way for a new socket. A socket that does not answer was left behind by a process that was killed. */
 async function removeStale(path: string, address: string): Promise<void> {
   const folder = dirname(path);
   try {
@@ -56,7 +56,7 @@ function unlessMissing(error: unknown): undefined {
   if (codeOf(error) !== 'ENOENT') throw error;
 }
 
-/** Whether somebody accepts connections there; a full queue of connections counts. */
+/** Whether a process accepts connections there; a full queue of connections counts. */
 function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const socket = connect({ path });

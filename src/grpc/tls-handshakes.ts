@@ -114,7 +114,7 @@ function checked(identity: TlsKeyPair) {
     ...(clientCa && { ca: clientCa }),
   };
   try {
-    // OpenSSL accepts a file without any certificate, and then trusts nobody.
+    // OpenSSL accepts a file without any certificate, and then trusts no client.
     if (clientCa !== undefined) new X509Certificate(clientCa);
   } catch (error) {
     throw new TlsKeyPairError('clientCa', error);

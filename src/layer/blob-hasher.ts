@@ -1,6 +1,6 @@
 /**
  * Rule 6: a disputed blob is hashed whole before the first byte of a range of
- * it is sent. One hashing per blob version, which callers who leave do not
+ * it is sent. One hashing per blob version, which callers that cancel do not
  * cancel, and two at a time in the process.
  */
 import type { Digest } from '../reference/digest.js';
@@ -17,7 +17,7 @@ import { StoredLayerReader } from './stored-layer-reader.js';
 import type { Verification } from './verification.js';
 
 const maxRunning = 2;
-/** Blobs that may wait; beyond, the caller is told to come back. */
+/** Blobs that may wait; beyond them the call is UNAVAILABLE. */
 const maxWaiting = 1000;
 const bufferBytes = 512 * 1024;
 const whole = { offset: 0, limit: 0 };

@@ -178,7 +178,7 @@ export class CacheAccess {
     return blobPath(canonical);
   }
 
-  /** A key of the wrong type stays so until somebody deletes it: reported once. */
+  /** A key of the wrong type stays so until it is deleted: reported once. */
   #recordFailed(key: string, error: unknown): void {
     if (error instanceof CacheKeyError) {
       if (this.#reported.has(key)) return;

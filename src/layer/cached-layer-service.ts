@@ -115,7 +115,7 @@ export class CachedLayerService implements LayerService {
     return this.#counted('fetch', this.#fetch(this.#question(repository, digest, options), range));
   }
 
-  /** Fetch for a caller who prefers to read from storage itself: bytes only where no URL can be signed. */
+  /** Fetch for a caller that prefers a redirect to storage: bytes only where no URL can be signed. */
   fetchOrRedirect(
     repository: RepositoryName,
     digest: Digest,

@@ -23,7 +23,7 @@ import { promisedBytes, StoredLayerReader } from './stored-layer-reader.js';
 import { assertPlausible } from './upstream-layer-service.js';
 import type { Verification } from './verification.js';
 
-/** How often a disputed blob may change under a range before the caller is told to come back. */
+/** How often a disputed blob may change under a range before the call is UNAVAILABLE. */
 const maxHashings = 2;
 
 export class LayerOpener {

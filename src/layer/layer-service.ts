@@ -61,9 +61,9 @@ export interface LayerReader extends Omit<LayerStat, 'blob'> {
 
 /** Where a caller reads a layer's blob from storage itself. */
 export interface Redirect extends Omit<LayerStat, 'blob'> {
-  /** The first byte that the caller asked for; he asks the storage for it himself. */
+  /** The first byte of the range; the caller requests it from storage itself. */
   readonly offset: number;
-  /** A secret that is valid for minutes: who has it reads the blob. */
+  /** A secret that is valid for minutes: anyone who has it can read the blob. */
   readonly url: string;
 }
 

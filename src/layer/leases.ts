@@ -1,5 +1,5 @@
 /**
- * Rule 12's leases, as in memcached: whoever looks at storage and may write to
+ * Rule 12's leases, as in memcached: a call that looks at storage and may write to
  * the cache afterwards holds a lease from before the look to after the write.
  * A Remove or an eviction in this process revokes the leases of what it
  * forgets, since their holders may have looked before the change; the holder of
@@ -8,7 +8,7 @@
 import type { Digest } from '../reference/digest.js';
 import type { RepositoryName } from '../reference/repository-name.js';
 
-/** The right to write back what one look at storage finds. */
+/** The right to write back what one lookup finds in storage. */
 export class Lease {
   readonly #repository: RepositoryName | undefined;
   readonly #digest: Digest;
@@ -48,7 +48,7 @@ export class Lease {
   }
 }
 
-/** The leases held in this process; as many as there are looks in progress. */
+/** The leases held in this process; as many as there are lookups in progress. */
 export class Leases {
   readonly #held = new Set<Lease>();
 

@@ -1,5 +1,5 @@
 /**
- * What one process knows about layers beside what cache and storage tell it:
+ * What one process knows about layers beside what cache and storage answer:
  * when it last saw a membership in storage, which memberships it does not
  * believe, what it knows of blobs' bytes, and which lookups may still write
  * back. Replicas share none of it. Forgetting any of it costs a question to

@@ -30,7 +30,7 @@ export class Lookup implements QueuedLookup {
   startedMs = 0;
   /** Some caller's cache lacks what a yes brings. */
   needsWriteBack = false;
-  /** The metadata in the cache; `undefined` while nobody has read it. */
+  /** The metadata in the cache; `undefined` until it was read. */
   cachedMeta: CachedMeta | Promise<CachedMeta> | undefined;
 
   readonly #callers: Caller[] = [];

@@ -115,7 +115,7 @@ export class MissingLayers {
     const denied = new Set<Digest>();
     const onAbsent = (digest: Digest) => {
       denied.add(digest);
-      // The command waits for the other digests; nobody may hit until then.
+      // The command waits for the other digests; until then these must not be hits.
       this.#knowledge.distrust(repository, digest);
     };
     const isMissing = async ([digest, answer]: readonly [Digest, CacheAnswer]): Promise<boolean> => {

@@ -36,7 +36,7 @@ export interface Observer {
   corrupt(digest: Digest, error: Error): void;
   /**
    * A cached yes was checked against storage in the background (rule 15), or
-   * would have been but for the rate; `error` tells why a check failed.
+   * would have been but for the rate; `error` is why a check failed.
    */
   revalidated(result: RevalidationResult, error: unknown): void;
   /** The upstream's layer came from another storage than ours; its path is the layout's. */

@@ -1,5 +1,5 @@
 /**
- * Rule 15's background check: a cached yes for a caller who takes any age is
+ * Rule 15's background check: a cached yes for a caller without a `max_age` is
  * checked against storage behind the answer, once it is old or was never seen
  * here. Best effort and bounded: beyond the rates nothing is checked and nobody
  * waits, and a later hit has its turn.
@@ -18,7 +18,7 @@ const ageChecksPerSecond = 500;
 /** Background checks that begin in a second. */
 const checksPerSecond = 50;
 
-/** At most so many events in any second. */
+/** Limits the events in any second. */
 export class RateLimit {
   /** When the last ones were taken, the oldest at `#oldest`. */
   readonly #taken: Float64Array;
@@ -57,7 +57,7 @@ export class Revalidation {
     this.#observer = observer;
   }
 
-  /** The cache has just answered yes to a caller who takes any age. Returns at once. */
+  /** The cache has just answered yes to a caller without a `max_age`. Returns at once. */
   hit(repository: RepositoryName, digest: Digest): void {
     if (this.#afterMs === 0) return;
     const now = performance.now();

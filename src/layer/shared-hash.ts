@@ -2,7 +2,7 @@
  * Rule 7: however many whole reads of one blob version run at once, its bytes
  * are hashed once. Every reader offers what it reads, and whichever is ahead
  * takes the hash further. So the hash is always as far as the fastest reader:
- * nobody waits for another, and a reader that leaves or stalls leaves behind
+ * no reader waits for another, and one that cancels or stalls leaves behind
  * what it has hashed.
  */
 import { createHash, type Hash } from 'node:crypto';

@@ -172,13 +172,13 @@ export class SharedLookups {
       await this.#record(lookup, outcome);
       lookup.end(outcome);
     } catch (error) {
-      // A defect of ours goes to the callers: nobody waits for this promise.
+      // A defect of ours goes to the callers: nothing awaits this promise.
       lookup.fail(error);
     }
   }
 
   async #stat(lookup: Lookup): Promise<LookupOutcome> {
-    // The driver sees a failing storage, not a caller who left.
+    // The driver sees a failing storage, not a cancelled call.
     const deadline = setTimeout(
       () => lookup.expire(new StorageError(`a lookup did not end within ${this.#timeoutMs} ms`)),
       this.#timeoutMs,

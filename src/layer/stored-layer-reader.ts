@@ -9,7 +9,7 @@ import {
 import { asLayerError, DataLossError, OffsetBeyondEndError } from './errors.js';
 import type { LayerReader, Source } from './layer-service.js';
 
-/** Checks the bytes of a layer as they are read. The reader awaits its promises before it goes on. */
+/** Checks the bytes of a layer as they are read. The reader awaits its promises before it continues. */
 export interface ReadCheck {
   /** The next bytes, in order. */
   update(bytes: Uint8Array): void;

@@ -23,7 +23,7 @@ import { StoredLayerReader } from './stored-layer-reader.js';
 
 /**
  * The most answers about blobs that are awaited ahead of their links: twice as
- * many as lookups run, since one that nobody needs any more runs to its end. To
+ * many as lookups run, since one that is no longer needed runs to its end. To
  * cancel it would cost its connection.
  */
 const maxAhead = 128;

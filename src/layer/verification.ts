@@ -51,7 +51,7 @@ export class Verification {
     return new UnchangedCheck(truncated, blob.reader);
   }
 
-  /** Hashes the whole blob, with others who read it, and marks it verified or corrupt at the end. */
+  /** Hashes the whole blob, together with its other readers, and marks it verified or corrupt at the end. */
   hashing(digest: Digest, blob: OpenBlob, openedAt: number): ReadCheck {
     const { leases, integrity } = this.#knowledge;
     const hash =

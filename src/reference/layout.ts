@@ -10,7 +10,7 @@
 import { algorithmOf, type Digest, hexOf, parseDigest } from './digest.js';
 import type { RepositoryName } from './repository-name.js';
 
-/** The directory that exists in every registry somebody has pushed to. */
+/** The directory that exists in every registry with at least one push. */
 export const registryRoot = '/docker/registry/v2';
 
 /** Where the link of a layer of a repository lies. */

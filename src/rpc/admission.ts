@@ -1,6 +1,6 @@
 /**
  * Admission control: limits on concurrent work. Beyond them a call is refused
- * before any work, since late answers to everybody help nobody. Health and
+ * before any work, since answers that are too late help no client. Health and
  * reflection are not counted, so they are never refused.
  */
 
@@ -21,7 +21,7 @@ export interface AdmissionLimits {
 /** Digests of a FindMissing that weigh as much as another call. */
 const digestsPerWeight = 16;
 
-/** The weight of a FindMissing over so many digests; every other call weighs 1. */
+/** The weight of a FindMissing over that many digests; every other call weighs 1. */
 export function findMissingWeight(digests: number): number {
   // A request with too many digests is refused for that, at once.
   return 1 + Math.floor(Math.min(digests, maxDigests) / digestsPerWeight);
@@ -77,7 +77,7 @@ export class Admission implements RequestGate {
     this.#streams -= 1;
   }
 
-  /** Counts so many bytes of a request, or returns `false`. */
+  /** Counts these bytes of a request, or returns `false`. */
   receive(bytes: number): boolean {
     const sum = this.#requestBytes + bytes;
     if (sum > this.#limits.maxRequestBytes) return !this.#refuse('request_bytes');

@@ -2,7 +2,7 @@
  * Request fields into branded values: the grammar is checked here, once, and
  * trusted inside. Every function throws `InvalidInputError` with the field as
  * the proto names it. What failed the grammar is never echoed (rule 18): a
- * message tells the field and, where it helps, a length.
+ * message names the field and, where it helps, a length.
  */
 import type { Duration } from '../gen/google/protobuf/duration.js';
 import type { LayerMeta } from '../gen/layercache/v1/layer_cache.js';

@@ -18,7 +18,7 @@ const sameMomentMs = 10;
 export class RunningCall implements CallOptions {
   readonly observed: ObservedCall;
   maxAge: number | undefined;
-  /** Who calls, with his scopes; without any until he is authenticated. */
+  /** The caller's principal; without scopes until it is authenticated. */
   principal: Principal = nothing;
   readonly #deadline: number;
   readonly #onAnswered: (call: RunningCall) => void;

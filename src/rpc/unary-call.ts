@@ -48,7 +48,7 @@ export function unaryCall<Request, Response>(
     } catch (error) {
       const sent = statusOf(error);
       call.answer(...recordOf(error, sent, call));
-      // No effect if the client has been told already.
+      // No effect if the client has an answer already.
       transport.fail(sent);
     } finally {
       admission.leaveCall(weight);

@@ -55,7 +55,7 @@ export function logStart(config: Config, log: Logger, version: string, announcem
   if (config['tls-cert'] === undefined && 'host' in listen && !isLoopback(listen.host)) {
     log.warn(
       { listen: listen.host },
-      'gRPC is served in plain text beyond this machine: whoever is on the way reads and alters it, and anybody who reaches it may ask about every repository; --tls-cert and --tls-key encrypt it, --tls-client-ca and --auth admit only known clients',
+      'gRPC is served in plain text beyond this machine: anyone on the network path can read and change it, and every client may ask about every repository; --tls-cert and --tls-key encrypt it, --tls-client-ca and --auth admit only known clients',
     );
   }
   log.info(announcement, `layercache ${version} is listening`);

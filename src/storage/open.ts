@@ -12,10 +12,10 @@ export interface StorageOptions {
 /**
  * Opens the storage that the URL names:
  *
- * - `file:///absolute/path`: `?new=true` for a registry nobody has pushed to yet, `?also=/path`
+ * - `file:///absolute/path`: `?new=true` for a registry without a push yet, `?also=/path`
  *   (repeatable) for a directory outside that symlinks may lead into;
- * - `s3://bucket/prefix?…` (see `s3-url.ts`);
- * - `azblob://account/container/prefix?…` (see `azure-url.ts`);
+ * - `s3://bucket/prefix?…` (see `object/s3/url.ts`);
+ * - `azblob://account/container/prefix?…` (see `object/azure/url.ts`);
  * - `module:./driver.js?…`, a driver of the user's own (see `module-driver.ts`).
  *
  * Throws `StorageUrlError`, of one line that names no value of the query, which

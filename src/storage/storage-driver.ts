@@ -25,7 +25,7 @@ export interface BlobStat {
 
 /** Which bytes of a blob. Negative or broken numbers, and those beyond 2^53−1, are a `RangeError`. */
 export interface BlobRange {
-  /** First byte, a whole number from 0. At or beyond the end: nothing to read, `size` still told. */
+  /** First byte, a whole number from 0. At or beyond the end: nothing to read, `size` is given all the same. */
   readonly offset: number;
   /** The most bytes; 0 is to the end, and more than there are is cut. */
   readonly limit: number;
@@ -46,7 +46,7 @@ export interface BlobReader {
    */
   read(into: Uint8Array): Promise<number>;
 
-  /** Whether the blob still has the size and version it was opened with, as far as can be told cheaply. */
+  /** Whether the blob still has the size and version it was opened with, as far as one cheap operation shows. */
   unchanged(): Promise<boolean>;
 
   /** Releases the blob; a running read rejects. Idempotent; never throws. */

@@ -35,7 +35,7 @@ export function describeError(error: Error): {
 
 const defects = new Set(['TypeError', 'ReferenceError', 'RangeError', 'SyntaxError', 'AssertionError']);
 
-/** Whether the program is wrong, not its surroundings: then somebody needs the stack. */
+/** Whether the program is wrong, not its surroundings: then the stack is needed. */
 export function isDefect(error: unknown): boolean {
   if (!(error instanceof Error)) return true;
   const chain = withCauses(error);

@@ -13,11 +13,11 @@ export interface Log {
   readonly log: Logger;
   /** Writes complete lines of another process. */
   readonly lines: DestinationStream;
-  /** Lines dropped so far because nobody read the log. */
+  /** Lines dropped so far because the log was not read. */
   readonly dropped: () => number;
   /**
    * Resolves when every line has been handed to the operating system, or a
-   * second after the reader took the last; `false` when he hangs. Then a thread
+   * second after the reader took the last; `false` when it hangs. Then a thread
    * hangs in its write, `process.exit` waits for that thread, and only a signal
    * ends the process. (Writing without waiting is no way out: a pipe that is
    * full for a moment is then tried again only every 100 ms.)
@@ -25,7 +25,7 @@ export interface Log {
   readonly flush: () => Promise<boolean>;
 }
 
-/** Bytes of lines that wait for a stdout that nobody reads; beyond them lines are dropped. */
+/** Bytes of lines that wait for a stdout that is not read; beyond them lines are dropped. */
 const maxWaiting = 8 << 20;
 /** Milliseconds without progress after which a flush gives up on the reader. */
 const flushDeadline = 1000;
@@ -117,7 +117,7 @@ function flushed(stream: LineStream, timeoutMs: number): Promise<boolean> {
 
 type LineStream = ReturnType<typeof destination>;
 
-/** Whether anybody reads the stream, and how much was dropped while nobody did. */
+/** Whether the stream is read, and how much was dropped while it was not. */
 class LogReader {
   dropped = 0;
   readonly #stream: LineStream;

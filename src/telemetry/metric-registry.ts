@@ -2,7 +2,7 @@
  * The metrics of this process. The SDK's instruments sort and stringify their
  * attributes at every measurement, which was the top function of the profile;
  * here the measuring code holds its series and adds to a plain number, and the
- * series become OpenTelemetry data only when somebody reads them
+ * series become OpenTelemetry data only when they are read
  * (`registry-producer.ts`).
  */
 

@@ -31,7 +31,7 @@ export class OtelDiagnostics implements DiagLogger {
     this.#failures.close();
   }
 
-  // The first words of the SDK's sentence tell what failed; one kind for each would be unbounded.
+  // The first words of the SDK's sentence say what failed; one kind for each would be unbounded.
   error(message: string): void {
     this.#failures.write('error', (suppressed) => this.#log.error({ suppressed }, lineOf(message)));
   }

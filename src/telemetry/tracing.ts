@@ -73,7 +73,7 @@ export class Tracing {
     return { span, context: trace.setSpan(parent, span) };
   }
 
-  /** A span below the one that is recording here and now; `undefined` when none is. `start` as `performance.now()` tells. */
+  /** A span below the one that is recording now; `undefined` when none is. `start` on the clock of `performance.now()`. */
   startChild(name: string, start: number): Span | undefined {
     const active = context.active();
     if (trace.getSpan(active)?.isRecording() !== true) return undefined;

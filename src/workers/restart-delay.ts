@@ -2,7 +2,7 @@
 const first = 100;
 const most = 5000;
 
-/** Milliseconds to wait before the next start, after so many early exits in a row. */
+/** Milliseconds to wait before the next start, by the number of early exits in a row. */
 export function restartDelay(earlyExits: number): number {
   return earlyExits === 0 ? 0 : Math.min(most, first * 2 ** (earlyExits - 1));
 }

@@ -1,6 +1,6 @@
 /**
  * The reads that wait for their replies, by key. A second caller of a key joins
- * its read. An invalidation removes the read: nobody joins it any more, and its
+ * its read. An invalidation removes the read: no call joins it any more, and its
  * reply is not cached.
  */
 export class PendingReads<Read> {

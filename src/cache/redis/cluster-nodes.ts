@@ -21,7 +21,7 @@ export class ClusterNodes implements RedisCommands {
     this.#cluster = cluster;
     this.#options = options;
     this.#unassigned = new ClusterNode(options);
-    // After each look at the slots: forgets the nodes that have left.
+    // After each refresh of the slots: forgets the nodes that have left.
     cluster.on('refresh', () => {
       const present = new Set(cluster.nodes().map(({ options: { host, port } }) => `${host}:${port}`));
       for (const [address, node] of this.#nodes) {

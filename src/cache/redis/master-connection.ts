@@ -26,13 +26,13 @@ import { within } from './within.js';
 const attemptWithinMs = 2_000;
 const firstDelayMs = 1_000;
 const lastDelayMs = 30_000;
-/** After so many milliseconds without an attempt the delays begin anew. */
+/** Milliseconds without an attempt after which the delays start over. */
 const quietAfterMs = 2 * lastDelayMs;
 
 /** What a Redis answers that is the wrong one, or at which we are no longer welcome. */
 const wrongServer = /^(?:READONLY|MASTERDOWN|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|MOVED)\b/;
 
-// Our schema has no empty digest, so this is nobody's key.
+// Our schema has no empty digest, so nothing uses this key.
 const nobodysKey = 'blobs::';
 
 /** Emits `ready` when a client is ready, another one too, and `close` when the connection is gone. */
@@ -41,7 +41,7 @@ export class MasterConnection extends EventEmitter<{ ready: []; close: [] }> imp
   readonly #target: RedisTarget;
   readonly #options: RedisConnectionOptions;
   #current: Redis;
-  /** Replaced, and open until nobody waits for its answers any more. */
+  /** Replaced, and open until no operation waits for its answers any more. */
   #previous: Redis | undefined;
   #candidate: Redis | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -172,7 +172,7 @@ export class MasterConnection extends EventEmitter<{ ready: []; close: [] }> imp
         this.distrust(error);
     });
     redis.on('error', (error: Error) => {
-      // A refused SELECT would leave us in database 0, which is somebody else's.
+      // A refused SELECT would leave us in database 0, which belongs to another program.
       if (refusedCommand(error) === 'select') redis.disconnect(true);
       if (redis === this.#current) this.#options.onError(withoutCommand(error));
     });

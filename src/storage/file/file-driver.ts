@@ -224,7 +224,7 @@ export class FileDriver implements StorageDriver {
 function blobStatOf(stat: FileStat): BlobStat {
   const { mtimeNs, ctimeNs } = stat;
   // Where times are whole seconds, two files written in one second differ only by inode. Elsewhere
-  // the inode says nothing: FUSE, CIFS and some NFS mounts make up another one for each look.
+  // the inode says nothing: FUSE, CIFS and some NFS mounts make up another one for each stat.
   const inode = mtimeNs % second === 0n && ctimeNs % second === 0n ? `-${stat.ino}` : '';
   return { size: Number(stat.size), version: `${mtimeNs}-${ctimeNs}${inode}` };
 }

@@ -6,7 +6,7 @@
 import * as fs from 'node:fs';
 import { promisify } from 'node:util';
 
-/** What a stat tells, to the nanosecond. */
+/** The result of a stat, with times to the nanosecond. */
 export type FileStat = fs.BigIntStats;
 
 /** A directory whose names are read page by page. */

@@ -24,7 +24,7 @@ const absences: ReadonlySet<string | undefined> = new Set([
   'ENOTDIR',
   // No file can have that name here.
   'ENAMETOOLONG',
-  // A socket, or a device that nobody serves.
+  // A socket, or a device without a driver.
   'ENXIO',
   'ENODEV',
 ]);
@@ -80,7 +80,7 @@ export interface FileRootOptions {
   readonly root: string;
   /** Absolute paths of the directories outside the root that symlinks may lead into. */
   readonly also: readonly string[];
-  /** Whether a root without a registry's tree is one that nobody has pushed to yet; no longer once a tree was seen. */
+  /** Whether a root without a registry's tree counts as a registry without a push; `false` once a tree was seen. */
   readonly allowEmpty: boolean;
 }
 

@@ -191,7 +191,7 @@ export class S3Store implements ObjectStore {
     if (code === 'NoSuchBucket') return this.#missing();
     if (status === 412) return new ObjectChangedError();
     if (status === 416) return new RangeBeyondEndError();
-    // A HEAD has no body that could tell a code.
+    // A HEAD has no body with an error code.
     if (code === 'AccessDenied' || (what === 'HEAD' && status === 403)) {
       return new StorageError(
         `${this.description} denies a ${what} (403): the credentials need s3:GetObject on its objects and s3:ListBucket on the bucket, without which an absent key is denied too`,
