@@ -148,7 +148,7 @@ bit revoked[CLIENTS]; /* the lease of an Add */
 bit denied[CLIENTS]; /* FindMissing, to be evicted */
 bit present[CLIENTS]; /* when the lookup began that said no */
 bit pending[CLIENTS + 2]; /* a command, of the writers too */
-bit overdue[CLIENTS + 2]; /* the next reply comes too late to be heard */
+bit overdue[CLIENTS + 2]; /* the next reply comes after its deadline */
 
 /* What only the properties look at. */
 byte number[2]; /* of the last Remove or eviction begun */

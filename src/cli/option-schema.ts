@@ -46,14 +46,14 @@ export const options = {
     group: 'What it serves',
     placeholder: 'url',
     default: 'memory:',
-    help: 'the layer-info cache: memory: (?max=<entries>, 100000 unless said), redis://… (?near=<layers> holds so many in this process too, &near-ttl=<duration> for so long, 60s unless said), redis+sentinel://…/master (?sentinel-user=, &sentinel-password= or &sentinel-password-file= say who we are to the sentinels), redis+cluster://…, or over TLS rediss… (?ca=, &cert=, &key= name PEM files). ?password-file= spares a password in the URL',
+    help: 'the layer-info cache: memory: (?max=<entries>, default 100000), redis://… (?near=<layers> also holds up to that many in this process, &near-ttl=<duration> each at most that long, default 60s), redis+sentinel://…/master (?sentinel-user=, &sentinel-password= or &sentinel-password-file= for the sentinels), redis+cluster://…, or over TLS rediss… (?ca=, &cert=, &key= name PEM files). ?password-file= instead of a password in the URL',
     schema: url(),
   }),
   storage: option({
     group: 'What it serves',
     placeholder: 'url',
     default: 'file:///var/lib/registry',
-    help: "the registry's storage: file:///<root> (?new=true: nobody may have pushed to it yet, &also=<directory>: symlinks may lead into it too, repeatable), s3://<bucket>/<root> (?region=, endpoint=, path-style=true, connections=, redirect-endpoint=), azblob://<account>/<container>/<root> (?endpoint=, connections=, redirect-endpoint=, leading-slash=true) or module:./<driver>.js",
+    help: "the registry's storage: file:///<root> (?new=true: it may be empty still, &also=<directory>: symlinks may lead into it too, repeatable), s3://<bucket>/<root> (?region=, endpoint=, path-style=true, connections=, redirect-endpoint=), azblob://<account>/<container>/<root> (?endpoint=, connections=, redirect-endpoint=, leading-slash=true) or module:./<driver>.js",
     schema: url(),
   }),
   verify: option({
