@@ -1,7 +1,16 @@
 /** Every command, in the order in which `--help` shows them. */
 import type { Command } from './command.js';
+import { add } from './commands/add.js';
 import { completion } from './commands/completion.js';
+import { contains } from './commands/contains.js';
+import { exists } from './commands/exists.js';
+import { fetch } from './commands/fetch.js';
+import { getMeta } from './commands/get-meta.js';
 import { man } from './commands/man.js';
+import { missing } from './commands/missing.js';
+import { remove } from './commands/remove.js';
+import { setMeta } from './commands/set-meta.js';
+import { stat } from './commands/stat.js';
 import { options } from './option-schema.js';
 
 /** What help, completion and the manual page tell of a command. */
@@ -23,7 +32,19 @@ export const health = {
 } satisfies CommandOutline;
 
 /** The commands beside those two. */
-export const commands: readonly Command[] = [completion, man];
+export const commands: readonly Command[] = [
+  exists,
+  stat,
+  missing,
+  fetch,
+  contains,
+  add,
+  remove,
+  getMeta,
+  setMeta,
+  completion,
+  man,
+];
 
 /** All of them. */
 export function outlines(): readonly CommandOutline[] {

@@ -32,7 +32,7 @@ const completers: readonly [shell: string, complete: Completer][] = [
       // Read twice, as by a user who sources ~/.bashrc again.
       const source = `source ${await script('bash')}; source ${await script('bash')}`;
       const ask = `COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _layercache; printf '%s\\n' "\${COMPREPLY[@]}"`;
-      const args = ['-euc', `${source}; ${ask}`, 'bash', 'layercache', ...words];
+      const args = ['--norc', '-euc', `${source}; ${ask}`, 'bash', 'layercache', ...words];
       return lines(execFileSync('bash', args, { encoding: 'utf8' }));
     },
   ],

@@ -50,6 +50,8 @@ it('all pages with command lines are here', async () => {
   const pages = (await readPages()).filter(({ blocks }) => blocks.some(({ language }) => language === 'sh'));
   expect(pages.map(({ name }) => name).sort()).toEqual([
     'README.md',
+    // In test/cli/commands-page.test.ts.
+    'docs/commands.md',
     // These three in docs-index.test.ts.
     'docs/drivers.md',
     'docs/index.md',

@@ -61,6 +61,15 @@ export class ProxiedConnection {
       .resume();
   }
 
+  /** The connection ends once the client has been sent so many bytes. */
+  cutAfter(bytes: number): void {
+    let sent = 0;
+    this.#upstream.on('data', (chunk: Buffer) => {
+      sent += chunk.length;
+      if (sent >= bytes) this.destroy();
+    });
+  }
+
   /** Neither side hears the other any more, and neither is told: a cable that was cut. */
   freeze(): void {
     this.holdReplies();
