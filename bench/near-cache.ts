@@ -274,7 +274,7 @@ async function main(parts: readonly string[]): Promise<void> {
       await costs(url);
     }
     if (asked('pushes')) {
-      row('\n20,000 Exists a second: microseconds', 'CPU', 'mean', 'p99', 'ask Redis');
+      row('\n20,000 Exists a second: microseconds', 'CPU', 'mean', 'p99', 'commands');
       await pushes(url, port);
     }
     if (asked('propagation')) {
