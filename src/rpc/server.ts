@@ -20,6 +20,7 @@ import { CallsInFlight } from './calls-in-flight.js';
 import { encodeExists } from './exists-answer.js';
 import { readFindMissing } from './find-missing-request.js';
 import { type Handlers, handlers, type LayerInfo, type Layers } from './handlers.js';
+import { encodeStat } from './stat-answer.js';
 
 /** What carries the calls. */
 export type TransportName = 'direct' | 'grpc-js';
@@ -219,6 +220,7 @@ function methodsOf({ fetch, ...unary }: Handlers): RpcMethod[] {
 const decoders: Readonly<Record<string, UnaryMethod['decode']>> = { findMissing: readFindMissing };
 const encoders: Readonly<Record<string, UnaryMethod['encode']>> = {
   exists: encodeExists as UnaryMethod['encode'],
+  stat: encodeStat as UnaryMethod['encode'],
 };
 
 /** Resolves when `done` does, or after `timeoutMs`. */
