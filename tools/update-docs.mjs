@@ -4,6 +4,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import { apiReference } from './api-reference.mjs';
 
 const root = join(import.meta.dirname, '..');
 const page = (name) => join(root, ...name.split('/'));
@@ -13,6 +14,7 @@ const parts = [
   { name: 'docs/configuration.md', mark: 'options', text: await optionsText() },
   { name: 'docs/telemetry.md', mark: 'metrics', text: await metricsText() },
   { name: 'README.md', mark: 'figures', text: figuresText() },
+  { name: 'docs/api.md', mark: 'api', text: apiText() },
 ];
 
 const stale = parts.filter(({ name, mark, text }) => {
@@ -27,6 +29,10 @@ const stale = parts.filter(({ name, mark, text }) => {
 if (process.argv.includes('--check') && stale.length > 0) {
   console.log(`out of date, npm run docs writes them: ${stale.map(({ name }) => name).join(', ')}`);
   process.exitCode = 1;
+}
+
+function apiText() {
+  return apiReference(page('dist/gen/layercache.binpb'), 'layercache/v1/layer_cache.proto');
 }
 
 async function optionsText() {
