@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join, normalize } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { cases } from '../../bench/cases/all.js';
 import { outlines } from '../../src/cli/command-list.js';
 import { environmentName } from '../../src/cli/options.js';
 import { anchors, readPage, readPages, root } from '../parts/docs-pages.js';
@@ -49,6 +50,17 @@ describe.each(pages.map((page) => page.name))('%s', (name) => {
 it('npm scripts that are named exist', async () => {
   const { scripts } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
   expect(found(/npm run ([\w:]+)/g).filter(({ name }) => !(name in scripts))).toEqual([]);
+});
+
+it('cases of npm run bench and parts of npm run scaling that are named exist', async () => {
+  const names = found(/--only ([a-z0-9,-]+)/g).flatMap(({ name }) => name.split(','));
+  const known = cases.map(({ name }) => name);
+  expect(names.filter((name) => !known.includes(name))).toEqual([]);
+  const { text } = await readPage('docs/scaling.md');
+  const parts = Array.from(text.matchAll(/npm run scaling -- ([a-z-]+)/g), ([, part = '']) => part);
+  const program = await readFile(join(root, 'bench', 'scaling', 'main.ts'), 'utf8');
+  expect(parts.length).toBeGreaterThan(0);
+  expect(parts.filter((part) => !program.includes(`'${part}'`))).toEqual([]);
 });
 
 it('options that are named exist, and so do their variables', () => {
@@ -154,6 +166,6 @@ it('files that docs/architecture.md names exist', async () => {
 });
 
 it('tests that are named exist', () => {
-  const files = found(/`(test\/[\w/.-]+\.ts)`/g).filter(({ name }) => !existsSync(join(root, name)));
+  const files = found(/\b(test\/[\w/.-]+\.ts)\b/g).filter(({ name }) => !existsSync(join(root, name)));
   expect(files).toEqual([]);
 });

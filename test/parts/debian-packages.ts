@@ -20,6 +20,7 @@ const needed = {
   fish: 'fish',
   mandoc: 'mandoc',
   curl: 'curl',
+  openssl: 'openssl',
   nghttp: 'nghttp2-client',
   '/usr/sbin/nginx': 'nginx-light',
   '/usr/sbin/haproxy': 'haproxy',
