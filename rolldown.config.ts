@@ -9,7 +9,11 @@ const loadedWhenAsked =
   /^(cockatiel|ioredis|jose|pino-pretty|@aws-sdk\/.+|@azure\/.+|@smithy\/.+|@opentelemetry\/(exporter-metrics-.+|sdk-node|sdk-trace))$/;
 
 export default defineConfig({
-  input: { layercache: 'dist/main.js', 'layercache-worker': 'dist/workers/worker-process.js' },
+  input: {
+    layercache: 'dist/main.js',
+    'layercache-worker': 'dist/workers/worker-process.js',
+    'layercache-examiner': 'dist/cli/examiner-thread.js',
+  },
   platform: 'node',
   external: [/^node:/, loadedWhenAsked],
   output: {

@@ -19,6 +19,7 @@ import { existsMiss, findMissing, findMissing1000, stat } from './small-question
 import { stall, stallS3 } from './stall.ts';
 import { start, startS3 } from './start.ts';
 import { telemetry } from './telemetry.ts';
+import { warm } from './warm.ts';
 import { workers } from './workers.ts';
 
 export const cases: readonly Case[] = [
@@ -53,4 +54,5 @@ export const cases: readonly Case[] = [
   checks,
   firstFetch,
   workers,
+  warm,
 ];

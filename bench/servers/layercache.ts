@@ -30,7 +30,7 @@ export interface LayercacheOptions {
   readonly certificate?: Certificate | undefined;
 }
 
-const bin = join(import.meta.dirname, '..', '..', 'bin', 'layercache.cjs');
+export const bin = join(import.meta.dirname, '..', '..', 'bin', 'layercache.cjs');
 const startTimeoutMs = 15_000;
 let logs = 0;
 

@@ -34,7 +34,7 @@ export interface CacheOptions {
  * operations fail until it can be reached. Throws `CacheUrlError`.
  */
 export async function openCache(url: string, options: CacheOptions): Promise<LayerInfoCache> {
-  const target = parse(url);
+  const target = parseCacheUrl(url);
   if ('max' in target) {
     options.onUp(true);
     return new MemoryCache(target.max);
@@ -89,7 +89,7 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
 
 /** The cache that the URL names, for people: without user and password. Throws `CacheUrlError`. */
 export function describeCache(url: string): string {
-  const target = parse(url);
+  const target = parseCacheUrl(url);
   if ('max' in target) return `memory: (at most ${target.max} entries)`;
   const { near } = target;
   const held = near === undefined ? '' : ` (near: at most ${near.max} layers, for ${near.ttlMs / 1_000} s)`;
@@ -112,7 +112,8 @@ interface RedisTarget extends Pick<RedisUrl, 'place' | 'identity'> {
   readonly near: NearOptions | undefined;
 }
 
-function parse(text: string): { readonly max: number } | RedisTarget {
+/** What the URL names: a cache in memory of so many entries, or a Redis. Throws `CacheUrlError`. */
+export function parseCacheUrl(text: string): { readonly max: number } | RedisTarget {
   if (text.includes('#')) throw new CacheUrlError('a cache URL has no #fragment');
   if (isRedisUrl(text)) {
     const url = parseRedisUrl(text);

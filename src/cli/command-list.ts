@@ -11,6 +11,7 @@ import { missing } from './commands/missing.js';
 import { remove } from './commands/remove.js';
 import { setMeta } from './commands/set-meta.js';
 import { stat } from './commands/stat.js';
+import { warm } from './commands/warm.js';
 import { options } from './option-schema.js';
 
 /** What help, completion and the manual page tell of a command. */
@@ -42,6 +43,7 @@ export const commands: readonly Command[] = [
   remove,
   getMeta,
   setMeta,
+  warm,
   completion,
   man,
 ];

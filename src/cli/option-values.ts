@@ -1,6 +1,7 @@
 /** What an option's text may be, and the value that it becomes. An issue's message completes "--name …". */
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
+import { parseRepositoryName, type RepositoryName } from '../reference/repository-name.js';
 
 const second = 1000;
 export const day = 24 * 60 * 60 * second;
@@ -132,6 +133,11 @@ export function count(max: number): z.ZodType<number, string> {
     (text) => (/^[1-9]\d{0,8}$/.test(text) && Number(text) <= max ? Number(text) : undefined),
     `must be a whole number from 1 to ${max}`,
   );
+}
+
+/** The name of a repository. */
+export function repositoryName(): z.ZodType<RepositoryName, string> {
+  return parsed(parseRepositoryName, 'must be the name of a repository, such as library/alpine');
 }
 
 /** How many processes; `auto` is one for each core that this one may use. */

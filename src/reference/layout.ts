@@ -13,15 +13,26 @@ import type { RepositoryName } from './repository-name.js';
 /** The directory that exists in every registry with at least one push. */
 export const registryRoot = '/docker/registry/v2';
 
+/** Below it lie the repositories, each by the components of its name. */
+export const repositoriesPath = `${registryRoot}/repositories`;
+
+/** Below it lie the blobs, by algorithm, first two digits and hash. */
+export const blobsPath = `${registryRoot}/blobs`;
+
+/** Below it lie the links of a repository's layers, by algorithm and hash. */
+export function layersPath(repository: RepositoryName): string {
+  return `${repositoriesPath}/${repository}/_layers`;
+}
+
 /** Where the link of a layer of a repository lies. */
 export function linkPath(repository: RepositoryName, digest: Digest): string {
-  return `${registryRoot}/repositories/${repository}/_layers/${algorithmOf(digest)}/${hexOf(digest)}/link`;
+  return `${layersPath(repository)}/${algorithmOf(digest)}/${hexOf(digest)}/link`;
 }
 
 /** Where the blob of that digest lies. */
 export function blobPath(digest: Digest): string {
   const hex = hexOf(digest);
-  return `${registryRoot}/blobs/${algorithmOf(digest)}/${hex.slice(0, 2)}/${hex}/data`;
+  return `${blobsPath}/${algorithmOf(digest)}/${hex.slice(0, 2)}/${hex}/data`;
 }
 
 /** The digest that a link's content names, or `undefined` for anything else. */

@@ -60,9 +60,10 @@ export function checkedSmall(content: Uint8Array): Uint8Array {
   return content;
 }
 
-export function checkedName(name: string): string {
-  if (typeof name !== 'string') throw new StorageError('the driver answered no name');
-  return name;
+export function checkedNames(names: readonly string[]): readonly string[] {
+  if (!Array.isArray(names) || !names.every((name) => typeof name === 'string'))
+    throw new StorageError('the driver answered no names');
+  return names;
 }
 
 export function checkedCount(count: number, length: number): number {

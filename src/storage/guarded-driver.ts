@@ -8,7 +8,7 @@
 import type { Pending } from './deadlines.js';
 import {
   checkedCount,
-  checkedName,
+  checkedNames,
   checkedOpen,
   checkedSmall,
   checkedStat,
@@ -74,28 +74,28 @@ export class GuardedDriver implements StorageDriver {
     );
   }
 
-  async *list(path: string, signal: AbortSignal): AsyncGenerator<string, void, void> {
+  async *list(path: string, signal: AbortSignal): AsyncGenerator<readonly string[], void, void> {
     assertValidPath(path);
     const controller = new AbortController();
-    const names = this.#namesBelow(path, controller.signal);
+    const pages = this.#pagesBelow(path, controller.signal);
     let isRunning = true;
     try {
       for (;;) {
         isRunning = false;
-        const next = await this.#guarded(path, signal, controller, () => names.next());
+        const next = await this.#guarded(path, signal, controller, () => pages.next());
         if (next.done === true) return;
         isRunning = true;
-        if (isPathComponent(checkedName(next.value))) yield next.value;
+        yield checkedNames(next.value).filter(isPathComponent);
       }
     } finally {
       controller.abort(new StorageError('the listing was left'));
-      const left = leave(names);
+      const left = leave(pages);
       // A listing that failed or hangs has had its time.
       if (isRunning) await this.#tracker.deadlines.ended(left);
     }
   }
 
-  #namesBelow(path: string, signal: AbortSignal): AsyncIterator<string> {
+  #pagesBelow(path: string, signal: AbortSignal): AsyncIterator<readonly string[]> {
     if (typeof this.#inner.list !== 'function') throw new ListUnsupportedError(this.name);
     try {
       return this.#inner.list(path, signal)[Symbol.asyncIterator]();
@@ -149,9 +149,9 @@ export class GuardedDriver implements StorageDriver {
   }
 }
 
-async function leave(names: AsyncIterator<string>): Promise<void> {
+async function leave(pages: AsyncIterator<readonly string[]>): Promise<void> {
   try {
-    await names.return?.();
+    await pages.return?.();
   } catch {
     // Nobody waits for its names any more, and the caller knows why.
   }

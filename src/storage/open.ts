@@ -112,7 +112,8 @@ async function installed<T>(need: string, loading: Promise<T>): Promise<T> {
   }
 }
 
-function parseFileUrl(url: string): { root: string; also: string[]; allowEmpty: boolean } {
+/** What a `file:` URL names. Throws `StorageUrlError`. */
+export function parseFileUrl(url: string): { root: string; also: string[]; allowEmpty: boolean } {
   const { location, query } = split(url);
   if (!/^file:\/\/\//i.test(location) || location.includes('#'))
     throw new StorageUrlError('a file storage is written file:///absolute/path, without host or fragment');

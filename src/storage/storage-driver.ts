@@ -82,21 +82,21 @@ export interface StorageDriver {
   readSmall(path: string, signal: AbortSignal): Promise<Uint8Array>;
 
   /**
-   * The names directly below a path, of files and of directories alike: each is
-   * one component that, behind the path and a slash, makes a path again, in no
-   * order that a caller may rely on. Names without the grammar of a component are
-   * left out. What is put or removed meanwhile may come or not. A name comes once,
-   * save where an object store has a key that is a folder too.
+   * The names directly below a path, of files and of directories alike, in pages
+   * of some thousand at most: each name is one component that, behind the path and
+   * a slash, makes a path again. They come in no order that a caller may rely on.
+   * Names without the grammar of a component are left out. What is put or removed
+   * meanwhile may come or not. A name comes once, save where an object store has a
+   * key that is a folder too.
    *
-   * Holds at most one page of names in memory, and each page has a deadline of
-   * its own. Nothing happens before the first name is asked for. Throws
-   * `PathNotFoundError` when nothing, or a file, is at the path. Leaving the loop
-   * releases everything. An object store, which has no directories, tells the
-   * next components of its keys.
+   * Each page has a deadline of its own, and one at a time is in memory. Nothing
+   * happens before the first page is asked for. Throws `PathNotFoundError` when
+   * nothing, or a file, is at the path. Leaving the loop releases everything. An
+   * object store, which has no directories, tells the next components of its keys.
    *
    * The server itself lists nothing; `warm` and `audit` do.
    */
-  list(path: string, signal: AbortSignal): AsyncIterable<string>;
+  list(path: string, signal: AbortSignal): AsyncIterable<readonly string[]>;
 
   /**
    * Whether the storage itself is there and holds a registry: resolves when it

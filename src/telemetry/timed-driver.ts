@@ -92,7 +92,7 @@ export class TimedDriver implements StorageDriver {
   }
 
   /** Not measured: the server lists nothing. */
-  list(path: string, signal: AbortSignal): AsyncIterable<string> {
+  list(path: string, signal: AbortSignal): AsyncIterable<readonly string[]> {
     return this.#driver.list(path, signal);
   }
 

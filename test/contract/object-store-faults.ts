@@ -186,7 +186,7 @@ export function objectStoreFaultSuite(
 
       async function namesOf(driver: Awaited<ReturnType<typeof world.open>>): Promise<string[]> {
         const names: string[] = [];
-        for await (const name of driver.list(folder, live)) names.push(name);
+        for await (const page of driver.list(folder, live)) names.push(...page);
         return names;
       }
 

@@ -361,7 +361,7 @@ export function storageDriverSuite(name: string, factory: () => Promise<StorageU
 
       async function names(path: string, signal = live): Promise<string[]> {
         const found: string[] = [];
-        for await (const name of driver.list(path, signal)) found.push(name);
+        for await (const page of driver.list(path, signal)) found.push(...page);
         return found.sort();
       }
 
@@ -410,8 +410,8 @@ export function storageDriverSuite(name: string, factory: () => Promise<StorageU
 
       it('end when they are left, and the next begins anew', async () => {
         for (let round = 0; round < 5; round += 1) {
-          for await (const name of driver.list(`${folder}/many`, live)) {
-            expect(name).toMatch(/^\d+$/);
+          for await (const page of driver.list(`${folder}/many`, live)) {
+            for (const name of page) expect(name).toMatch(/^\d+$/);
             break;
           }
         }
@@ -429,18 +429,19 @@ export function storageDriverSuite(name: string, factory: () => Promise<StorageU
         await expect(names(`${folder}/no/where`, AbortSignal.abort(reason))).rejects.toBe(reason);
       });
 
-      it('aborted in the middle, give no further name', async () => {
+      it('aborted in the middle, give no further page', async () => {
         const caller = new AbortController();
         const reason = new Error('gone meanwhile');
-        let count = 0;
+        let pages = 0;
         const reading = (async () => {
-          for await (const _ of driver.list(`${folder}/many`, caller.signal)) {
-            count += 1;
-            if (count === 10) caller.abort(reason);
+          for await (const page of driver.list(`${folder}/many`, caller.signal)) {
+            expect(page.length).toBeLessThan(many);
+            pages += 1;
+            caller.abort(reason);
           }
         })();
         await expect(reading).rejects.toBe(reason);
-        expect(count).toBe(10);
+        expect(pages).toBe(1);
       });
     });
 
@@ -501,7 +502,6 @@ export function storageDriverSuite(name: string, factory: () => Promise<StorageU
       const other = await factory();
       await other.put(`${folder}/x`, Buffer.from('x'));
       const { reader } = await other.driver.open(`${folder}/x`, whole, live);
-      for (const name of ['y', 'z']) await other.put(`${folder}/${name}`, Buffer.from(name));
       const listing = other.driver.list(folder, live)[Symbol.asyncIterator]();
       await listing.next();
       await other.driver.close();

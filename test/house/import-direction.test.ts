@@ -61,6 +61,12 @@ const forbidden: readonly [room: string, specifier: string][] = [
   ['client', '../reference/digest.js'],
   ['client', '../rpc/status.js'],
   ['client', '../main.js'],
+  ['maintenance', '../cache/redis/redis-inventory.js'],
+  ['maintenance', '../storage/file/file-driver.js'],
+  ['maintenance', '../cli/progress.js'],
+  ['maintenance', 'ioredis'],
+  ['layer', '../maintenance/warm.js'],
+  ['rpc', '../maintenance/warm.js'],
 ];
 
 const allowed: readonly [room: string, specifier: string][] = [
@@ -86,6 +92,9 @@ const allowed: readonly [room: string, specifier: string][] = [
   ['client', '../gen/layercache/v1/layer_cache.js'],
   ['client', './errors.js'],
   ['client', '@grpc/grpc-js'],
+  ['maintenance', '../layer/upstream-layer-service.js'],
+  ['maintenance', '../cache/cache-inventory.js'],
+  ['maintenance', '../storage/storage-driver.js'],
 ];
 
 /** Other ways to import what src/cache may not. */

@@ -87,12 +87,12 @@ export class GatedDriver implements StorageDriver {
     return (await this.#reach('readSmall', path, signal)).bytes;
   }
 
-  async *list(path: string, signal: AbortSignal): AsyncGenerator<string, void, void> {
+  async *list(path: string, signal: AbortSignal): AsyncGenerator<readonly string[], void, void> {
     signal.throwIfAborted();
     if (this.outage !== undefined) throw this.outage;
     const names = namesBelow(path, this.#files.keys());
     if (names.size === 0) throw new PathNotFoundError(path);
-    yield* names;
+    yield [...names];
   }
 
   async check(): Promise<void> {

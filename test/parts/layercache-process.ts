@@ -46,8 +46,14 @@ function start(args: readonly string[], options: RunOptions): ChildProcess {
   return child;
 }
 
-/** Runs the program to its end; one that does not end is killed, with `code` null. */
-export async function run(args: readonly string[], options: RunOptions = {}): Promise<Ended> {
+/** The program while it runs. */
+export interface Started {
+  kill(signal: NodeJS.Signals): void;
+  /** Resolves at its end; one that does not end is killed, with `code` null. */
+  ended(): Promise<Ended>;
+}
+
+export function started(args: readonly string[], options: RunOptions = {}): Started {
   const child = start(args, options);
   const timer = setTimeout(() => child.kill('SIGKILL'), patience);
   let stdout = '';
@@ -58,9 +64,19 @@ export async function run(args: readonly string[], options: RunOptions = {}): Pr
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
   });
-  await once(child, 'close');
-  clearTimeout(timer);
-  return { code: child.exitCode, stdout, stderr };
+  const closed = once(child, 'close').finally(() => clearTimeout(timer));
+  return {
+    kill: (signal) => child.kill(signal),
+    ended: async () => {
+      await closed;
+      return { code: child.exitCode, stdout, stderr };
+    },
+  };
+}
+
+/** Runs the program to its end; one that does not end is killed, with `code` null. */
+export async function run(args: readonly string[], options: RunOptions = {}): Promise<Ended> {
+  return started(args, options).ended();
 }
 
 /** A server that is up. Whoever starts one stops it. */

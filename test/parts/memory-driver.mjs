@@ -84,8 +84,9 @@ class MemoryDriver {
     if (!grammar.test(path)) throw named('InvalidPathError', 'the path does not have the grammar');
     const below = [...this.#store.files.keys()].filter((file) => file.startsWith(`${path}/`));
     if (below.length === 0) throw named('PathNotFoundError', `nothing below ${path}`);
-    for (const name of new Set(below.map((file) => file.slice(path.length + 1).split('/', 1)[0]))) {
-      yield name;
+    const names = [...new Set(below.map((file) => file.slice(path.length + 1).split('/', 1)[0]))];
+    for (let from = 0; from < names.length; from += 1000) {
+      yield names.slice(from, from + 1000);
       this.#assertOpen(signal);
     }
   }

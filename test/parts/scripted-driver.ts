@@ -43,9 +43,9 @@ export class ScriptedDriver implements StorageDriver {
     return this.#at(path);
   }
 
-  async *list(path: string, _signal: AbortSignal): AsyncGenerator<string, void, void> {
+  async *list(path: string, _signal: AbortSignal): AsyncGenerator<readonly string[], void, void> {
     this.#failIfTold();
-    yield* namesBelow(path, this.files.keys());
+    yield [...namesBelow(path, this.files.keys())];
   }
 
   async check(_signal: AbortSignal): Promise<void> {

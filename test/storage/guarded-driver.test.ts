@@ -49,8 +49,8 @@ const operations: ReadonlyArray<[string, (driver: StorageDriver, signal: AbortSi
     ['list', (driver, signal) => first(driver.list('/a', signal))],
   ];
 
-async function first(names: AsyncIterable<string>): Promise<string | undefined> {
-  for await (const name of names) return name;
+async function first(pages: AsyncIterable<readonly string[]>): Promise<readonly string[] | undefined> {
+  for await (const page of pages) return page;
   return undefined;
 }
 
@@ -332,7 +332,7 @@ describe('a listing', () => {
     );
   });
 
-  it.each<[string, () => AsyncIterable<string>]>([
+  it.each<[string, () => AsyncIterable<readonly string[]>]>([
     [
       'fails before it begins',
       () => {
@@ -341,7 +341,7 @@ describe('a listing', () => {
     ],
     ['gives no iterable', () => undefined as never],
     [
-      'fails at a name',
+      'fails at a page',
       async function* () {
         yield* [];
         throw new Error('odd');
@@ -350,7 +350,7 @@ describe('a listing', () => {
     [
       'gives what is no name',
       async function* () {
-        yield 5 as never;
+        yield [5] as never;
       },
     ],
   ])('that %s is a StorageError', async (_, list) => {
@@ -362,12 +362,12 @@ describe('a listing', () => {
     const driver = new GuardedDriver(
       driverOf({
         list: async function* () {
-          yield* ['..', 'a/b', '', 'a b', '.', 'good'];
+          yield ['..', 'a/b', '', 'a b', '.', 'good'];
         },
       }),
       long,
     );
-    expect(await first(driver.list('/a', live))).toBe('good');
+    expect(await first(driver.list('/a', live))).toEqual(['good']);
   });
 
   it('rule 16: that hangs after its first name fails at its deadline, and the driver’s signal is aborted', async () => {
@@ -377,10 +377,10 @@ describe('a listing', () => {
         list: (_, signal) => {
           told = signal;
           let isFirst = true;
-          const next = (): Promise<IteratorResult<string>> => {
+          const next = (): Promise<IteratorResult<readonly string[]>> => {
             if (!isFirst) return new Promise(() => {});
             isFirst = false;
-            return Promise.resolve({ value: 'one', done: false });
+            return Promise.resolve({ value: ['one'], done: false });
           };
           return { [Symbol.asyncIterator]: () => ({ next }) };
         },
@@ -389,7 +389,7 @@ describe('a listing', () => {
     );
     const names: string[] = [];
     const reading = (async () => {
-      for await (const name of driver.list('/a', live)) names.push(name);
+      for await (const page of driver.list('/a', live)) names.push(...page);
     })();
     await expect(reading).rejects.toEqual(new StorageError('the storage did not answer within 20 ms'));
     expect(names).toEqual(['one']);
@@ -402,7 +402,7 @@ describe('a listing', () => {
       driverOf({
         list: async function* () {
           try {
-            yield* ['one', 'two'];
+            yield* [['one'], ['two']];
           } finally {
             ended = true;
             // biome-ignore lint/correctness/noUnsafeFinally: a driver that fails while it is left is what is tested
@@ -412,7 +412,7 @@ describe('a listing', () => {
       }),
       long,
     );
-    expect(await first(driver.list('/a', live))).toBe('one');
+    expect(await first(driver.list('/a', live))).toEqual(['one']);
     expect(ended).toBe(true);
   });
 });

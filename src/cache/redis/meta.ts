@@ -14,8 +14,11 @@ export const readFields = ['path', 'length', 'digest', 'size'] as const;
 /** Our fields: an eviction deletes only these. */
 export const ownFields = ['path', 'length'] as const;
 
+/** What a registry keeps. */
+export const registryFields = ['digest', 'size', 'mediatype'] as const;
+
 /** Our fields and the registry's: a removal deletes them all. */
-export const allFields = ['path', 'length', 'digest', 'size', 'mediatype'] as const;
+export const allFields = [...ownFields, ...registryFields] as const;
 
 /**
  * Our fields if they are usable, else the registry's, so that a registry that

@@ -20,14 +20,9 @@ export class DirectoryListing {
     this.#threads = threads;
   }
 
-  /** Throws `StorageError` once the driver was closed. */
-  assertOpen(): void {
-    if (this.#closing !== undefined) throw new StorageError('the driver is closed');
-  }
-
   /** The next names, none at the end. */
   async nextPage(): Promise<readonly string[]> {
-    this.assertOpen();
+    if (this.#closing !== undefined) throw new StorageError('the driver is closed');
     let inThread = false;
     const work = async (): Promise<readonly string[]> => {
       inThread = true;

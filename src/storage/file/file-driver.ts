@@ -76,7 +76,7 @@ export class FileDriver implements StorageDriver {
     return this.#threads.run((token) => this.#readSmall(path, token), signal, undefined);
   }
 
-  async *list(path: string, signal: AbortSignal): AsyncGenerator<string, void, void> {
+  async *list(path: string, signal: AbortSignal): AsyncGenerator<readonly string[], void, void> {
     assertValidPath(path);
     const names = await this.#threads.run(
       (token) => this.#openNames(path, token),
@@ -89,11 +89,7 @@ export class FileDriver implements StorageDriver {
     try {
       for (let page = await listing.nextPage(); page.length > 0; page = await listing.nextPage()) {
         isEmpty = false;
-        for (const name of page) {
-          if (isPathComponent(name)) yield name;
-          signal.throwIfAborted();
-          listing.assertOpen();
-        }
+        yield page.filter(isPathComponent);
       }
     } finally {
       await listing.close();

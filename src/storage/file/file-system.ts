@@ -17,6 +17,9 @@ export interface DirectoryNames {
   close(): Promise<void>;
 }
 
+/** Names that one call reads: each open directory holds memory for so many. */
+const readAtOnce = 64;
+
 /** The most names of a page. */
 const pageLength = 1000;
 
@@ -46,9 +49,10 @@ export interface FileSystem {
   realPathOf(fd: number, path: string): Promise<string>;
 }
 
-// Windows has neither of the last two.
-const readOnly = fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0) | (fs.constants.O_NOCTTY ?? 0);
-const readOnlyDirectory = readOnly | (fs.constants.O_DIRECTORY ?? 0);
+/** Flags for opening a file without blocking; Windows has neither of the last two. */
+export const readOnly = fs.constants.O_RDONLY | (fs.constants.O_NONBLOCK ?? 0) | (fs.constants.O_NOCTTY ?? 0);
+/** The same for a directory, and nothing else. */
+export const readOnlyDirectory = readOnly | (fs.constants.O_DIRECTORY ?? 0);
 
 const open = promisify(fs.open);
 const stat = promisify(fs.stat);
@@ -94,7 +98,7 @@ export class NodeFileSystem implements FileSystem {
   }
 
   async openNames(path: string): Promise<DirectoryNames> {
-    const directory = await fs.promises.opendir(path, { bufferSize: pageLength });
+    const directory = await fs.promises.opendir(path, { bufferSize: readAtOnce });
     return {
       nextPage: async () => {
         const names: string[] = [];

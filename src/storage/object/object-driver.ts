@@ -127,7 +127,7 @@ export class ObjectDriver implements StorageDriver {
     });
   }
 
-  async *list(path: string, signal: AbortSignal): AsyncGenerator<string, void, void> {
+  async *list(path: string, signal: AbortSignal): AsyncGenerator<readonly string[], void, void> {
     assertValidPath(path);
     const folder = `${this.#key(path)}/`;
     let isEmpty = true;
@@ -137,11 +137,7 @@ export class ObjectDriver implements StorageDriver {
         this.#store.listPage(folder, from, combined),
       );
       isEmpty &&= page.names.length === 0;
-      for (const name of page.names) {
-        if (isPathComponent(name)) yield name;
-        signal.throwIfAborted();
-        this.#closing.signal.throwIfAborted();
-      }
+      yield page.names.filter(isPathComponent);
       from = page.next;
     } while (from !== undefined);
     if (!isEmpty) return;

@@ -49,7 +49,7 @@ async function expectUncertain(driver: FileDriver): Promise<void> {
 
 async function names(driver: FileDriver, of: string): Promise<string[]> {
   const found: string[] = [];
-  for await (const name of driver.list(of, live)) found.push(name);
+  for await (const page of driver.list(of, live)) found.push(...page);
   return found.sort();
 }
 
