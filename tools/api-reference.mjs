@@ -18,9 +18,9 @@ export function apiReference(descriptorSet, name) {
   const comment = (...path) => unindent(locations.get(path.join('.'))?.leadingComments ?? '');
   const prefix = `.${file.package}.`;
 
-  const sections = [
-    unindent(locations.get(`${parts.syntax}`)?.leadingComments ?? '').replace(/^## /gm, '### '),
-  ];
+  const introduction = comment(parts.syntax).replace(/^## /gm, '### ');
+  // What is laid out in columns keeps them.
+  const sections = [introduction.replace(/(?:^ {2}.*\n)+/gm, (lines) => `\`\`\`text\n${lines}\`\`\`\n`)];
   for (const [s, service] of file.service.entries()) {
     sections.push(`## ${service.name}`, comment(parts.service, s));
     for (const [m, method] of service.method.entries()) {

@@ -19,6 +19,7 @@ const needed = {
   zsh: 'zsh',
   fish: 'fish',
   mandoc: 'mandoc',
+  skopeo: 'skopeo',
   curl: 'curl',
   openssl: 'openssl',
   nghttp: 'nghttp2-client',

@@ -1,0 +1,230 @@
+/** `examples/frontend/`: what docker's clients and HTTP's rules make of it, before a real registry. */
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { parseRange } from '../../examples/frontend/byte-range.js';
+import { parseDigest } from '../../src/reference/digest.js';
+import { blobPath } from '../../src/reference/layout.js';
+import { DockerRegistry } from '../parts/docker-registry.js';
+import { FrontendProcess } from '../parts/frontend-process.js';
+import { LayercacheProcess } from '../parts/layercache-process.js';
+import { RedisServer } from '../parts/redis-server.js';
+import { TemporaryTree } from '../parts/temporary-tree.js';
+
+const run = promisify(execFile);
+
+let tree: TemporaryTree;
+let redis: RedisServer;
+let registry: DockerRegistry;
+let server: LayercacheProcess;
+let frontend: FrontendProcess;
+beforeAll(async () => {
+  [tree, redis] = await Promise.all([TemporaryTree.create(), RedisServer.start()]);
+  registry = await DockerRegistry.start({ root: tree.root });
+  server = await LayercacheProcess.start([
+    `--storage=file://${tree.root}`,
+    `--cache=redis://127.0.0.1:${redis.port}`,
+  ]);
+  frontend = await FrontendProcess.start(registry.url, server.listen);
+});
+afterAll(async () => {
+  await frontend.stop();
+  await server.stop();
+  await Promise.all([registry.stop(), redis.stop()]);
+  await tree.delete();
+});
+
+/** Pulls the image by skopeo; gives its layers' bytes by the hex of their digests. */
+async function pull(repository: string): Promise<(digest: string) => Promise<Buffer>> {
+  const folder = await mkdtemp(join(tmpdir(), 'layercache-pulled-'));
+  onTestFinished(() => rm(folder, { recursive: true }));
+  const from = `docker://${frontend.address}/${repository}:latest`;
+  const options = ['--insecure-policy', 'copy', '--retry-times=0', '--src-tls-verify=false'];
+  await run('skopeo', [...options, from, `dir:${folder}`], { timeout: 30_000 });
+  return (digest) => readFile(join(folder, digest.slice(digest.indexOf(':') + 1)));
+}
+
+function blobUrl(repository: string, digest: string): string {
+  return `http://${frontend.address}/v2/${repository}/blobs/${digest}`;
+}
+
+/** Hits of Fetch so far. */
+async function fetches(): Promise<number> {
+  const metrics = await (await fetch(`http://${server.admin}/metrics`)).text();
+  const counts = metrics.matchAll(/^layercache_requests_total\{operation="fetch",result="\w+"\} (\d+)/gm);
+  return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+}
+
+async function corrupt(digest: string): Promise<void> {
+  const parsed = parseDigest(digest);
+  if (parsed === undefined) throw new Error('the test is wrong');
+  const path = join(tree.root, blobPath(parsed));
+  const bytes = await readFile(path);
+  bytes.writeUInt8(bytes.readUInt8(0) ^ 1, 0);
+  await tree.put(blobPath(parsed), bytes);
+}
+
+describe('skopeo pulls through it', () => {
+  const layers = [randomBytes(3 << 20), randomBytes(1000)];
+
+  it('an image whose every blob comes from layercache, and again with the cache warm', async () => {
+    const image = await registry.pushImage('library/app', layers);
+    for (let time = 0; time < 2; time += 1) {
+      const before = await fetches();
+      const pulled = await pull('library/app');
+      for (const [at, digest] of image.layers.entries())
+        expect((await pulled(digest)).equals(layers[at] ?? Buffer.alloc(0))).toBe(true);
+      // The layers and the config.
+      expect(await fetches()).toBe(before + 3);
+    }
+  });
+
+  it('before, during and after a garbage collection', async () => {
+    const kept = await registry.pushImage('library/kept', [randomBytes(2 << 20)]);
+    const dropped = await registry.pushImage('library/dropped', [randomBytes(1 << 20)]);
+    await Promise.all([pull('library/kept'), pull('library/dropped')]);
+    await registry.deleteManifest('library/dropped', dropped.manifest);
+    const collecting = registry.collectGarbage();
+    let isOver = false;
+    collecting.finally(() => {
+      isOver = true;
+    });
+    do await pull('library/kept');
+    while (!isOver);
+    await collecting;
+    const [gone = ''] = dropped.layers;
+    // A push asks this; a cached yes would make it skip an upload that is needed.
+    expect((await fetch(blobUrl('library/dropped', gone), { method: 'HEAD' })).status).toBe(404);
+    expect((await fetch(blobUrl('library/dropped', gone))).status).toBe(404);
+    await expect(pull('library/dropped')).rejects.toThrow('manifest unknown');
+    const pulled = await pull('library/kept');
+    expect(await pulled(kept.layers[0] ?? '')).toHaveLength(2 << 20);
+  });
+
+  it('no corrupt layer, which never ends well', async () => {
+    const image = await registry.pushImage('library/corrupt', [randomBytes(2 << 20)]);
+    const [digest = ''] = image.layers;
+    await corrupt(digest);
+    const url = blobUrl('library/corrupt', digest);
+    // Found while it is sent, then known.
+    await expect(fetch(url).then((response) => response.arrayBuffer())).rejects.toThrow();
+    expect(await fetch(url)).toMatchObject({ status: 500 });
+    expect(await fetch(url, { headers: { range: 'bytes=5-9' } })).toMatchObject({ status: 500 });
+    await expect(pull('library/corrupt')).rejects.toThrow('500');
+    const other = await registry.pushImage('library/corrupt', [randomBytes(2 << 20)]);
+    await corrupt(other.layers[0] ?? '');
+    await expect(pull('library/corrupt')).rejects.toThrow(/500|EOF|reset/);
+  });
+
+  it('with Redis killed', async () => {
+    const own = await RedisServer.start();
+    const cached = await LayercacheProcess.start([
+      `--storage=file://${tree.root}`,
+      `--cache=redis://127.0.0.1:${own.port}`,
+    ]);
+    const shown = frontend;
+    frontend = await FrontendProcess.start(registry.url, cached.listen);
+    try {
+      const image = await registry.pushImage('library/redis', layers);
+      await pull('library/redis');
+      await own.stop();
+      const pulled = await pull('library/redis');
+      expect((await pulled(image.layers[0] ?? '')).equals(layers[0] ?? Buffer.alloc(0))).toBe(true);
+    } finally {
+      await frontend.stop();
+      frontend = shown;
+      await cached.stop();
+    }
+  });
+
+  it('with layercache itself gone: the registry answers', async () => {
+    const lonely = await FrontendProcess.start(registry.url, '127.0.0.1:1');
+    const shown = frontend;
+    frontend = lonely;
+    try {
+      await registry.pushImage('library/lonely', [randomBytes(1000)]);
+      await pull('library/lonely');
+    } finally {
+      frontend = shown;
+      await lonely.stop();
+    }
+  });
+});
+
+describe('over HTTP', () => {
+  const bytes = randomBytes(100_000);
+  let url: string;
+  let digest: string;
+  beforeAll(async () => {
+    digest = await registry.push('library/http', bytes);
+    url = blobUrl('library/http', digest);
+  });
+
+  async function get(headers: Record<string, string>) {
+    const response = await fetch(url, { headers });
+    const body = Buffer.from(await response.arrayBuffer());
+    return { status: response.status, range: response.headers.get('content-range'), body };
+  }
+
+  it('HEAD and GET tell length, digest and that ranges are taken', async () => {
+    for (const method of ['HEAD', 'GET']) {
+      const response = await fetch(url, { method });
+      expect(response.status).toBe(200);
+      expect(Object.fromEntries(response.headers)).toMatchObject({
+        'accept-ranges': 'bytes',
+        'content-length': '100000',
+        'docker-content-digest': digest,
+        etag: `"${digest}"`,
+      });
+      expect(
+        Buffer.from(await response.arrayBuffer()).equals(method === 'GET' ? bytes : Buffer.alloc(0)),
+      ).toBe(true);
+    }
+  });
+
+  it.each([
+    ['bytes=10-19', 10, 20],
+    ['bytes=99990-', 99_990, 100_000],
+    ['bytes=-5', 99_995, 100_000],
+    ['bytes=99990-200000', 99_990, 100_000],
+  ])('RFC 9110, 14.2: %s', async (range, from, to) => {
+    expect(await get({ range })).toEqual({
+      status: 206,
+      range: `bytes ${from}-${to - 1}/100000`,
+      body: bytes.subarray(from, to),
+    });
+  });
+
+  it('RFC 9110, 14.2: several ranges, other units and nonsense are ignored, beyond the end is 416', async () => {
+    for (const range of ['bytes=0-1,5-6', 'lines=1-2', 'bytes=5-1', 'bytes=-'])
+      expect(await get({ range })).toMatchObject({ status: 200 });
+    expect(await get({ range: 'bytes=100000-' })).toMatchObject({ status: 416, range: 'bytes */100000' });
+    expect(parseRange('bytes=-0', 10)).toBe('unsatisfiable');
+  });
+
+  it('RFC 9110, 13: If-None-Match is 304, If-Range with another tag is the whole', async () => {
+    expect(await get({ 'if-none-match': `"${digest}"` })).toMatchObject({ status: 304 });
+    expect(await get({ 'if-none-match': '"other"' })).toMatchObject({ status: 200 });
+    expect(await get({ range: 'bytes=0-0', 'if-range': '"other"' })).toMatchObject({ status: 200 });
+    expect(await get({ range: 'bytes=0-0', 'if-range': `"${digest}"` })).toMatchObject({ status: 206 });
+  });
+
+  it('a push goes through to the registry, and what is deleted there is forgotten', async () => {
+    const uploads = `http://${frontend.address}/v2/library/pushed/blobs/uploads/`;
+    const begun = await fetch(uploads, { method: 'POST' });
+    expect(begun.status).toBe(202);
+    const location = new URL(begun.headers.get('location') ?? '', uploads);
+    expect(location.host).toBe(frontend.address);
+    location.searchParams.set('digest', digest);
+    const headers = { 'content-type': 'application/octet-stream' };
+    expect((await fetch(location, { method: 'PUT', body: bytes, headers })).status).toBe(201);
+    const pushed = blobUrl('library/pushed', digest);
+    expect((await fetch(pushed, { method: 'HEAD' })).status).toBe(200);
+    expect((await fetch(pushed, { method: 'DELETE' })).status).toBe(202);
+    expect((await fetch(pushed)).status).toBe(404);
+  });
+});

@@ -1,0 +1,36 @@
+/** `examples/frontend/` as a process on a free port of the loopback. Whoever starts one stops it. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { pinnedNode } from './pinned-node.js';
+
+const program = join(import.meta.dirname, '..', '..', 'examples', 'frontend', 'frontend.ts');
+
+export class FrontendProcess {
+  /** `host:port` */
+  readonly address: string;
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess, address: string) {
+    this.#child = child;
+    this.address = address;
+  }
+
+  static async start(registry: string, layercache: string): Promise<FrontendProcess> {
+    const args = ['--registry', registry, '--layercache', layercache, '--listen', '127.0.0.1:0'];
+    const child = spawn(pinnedNode, [program, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+    process.on('exit', () => child.kill('SIGKILL'));
+    for await (const line of createInterface({ input: child.stdout })) {
+      const [, address] = /^listening on (.+)$/.exec(line) ?? [];
+      if (address !== undefined) return new FrontendProcess(child, address);
+    }
+    throw new Error('the frontend did not start');
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode !== null) return;
+    this.#child.kill('SIGTERM');
+    await once(this.#child, 'exit');
+  }
+}
