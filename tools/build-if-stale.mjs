@@ -13,6 +13,8 @@ const sources = [
   'tsconfig.json',
   'tsconfig.build.json',
   'tsconfig.cjs.json',
+  'tsconfig.testing.json',
+  'test/contract',
   'buf.gen.yaml',
   'rolldown.config.ts',
 ];

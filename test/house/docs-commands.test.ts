@@ -57,6 +57,7 @@ it('all pages with command lines are here', async () => {
     'docs/index.md',
     'docs/migration.md',
     'docs/security.md',
+    'docs/warming.md',
   ]);
 });
 
@@ -94,6 +95,12 @@ it('docs/security.md', { timeout: 120_000 }, async () => {
   // The same without a token.
   shell.env['token'] = '';
   await expect(tokens?.()).rejects.toThrow('unauthenticated');
+});
+
+it('docs/warming.md', { timeout: 120_000 }, async () => {
+  const [warm, ...more] = await blocks('docs/warming.md');
+  expect(more).toEqual([]);
+  expect(await warm?.()).toContain('warmed 1 layers of 1 repositories');
 });
 
 /** The certificate of docs/security.md, whose key also signs the tokens. */

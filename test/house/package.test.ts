@@ -1,10 +1,11 @@
 /** What who installs the package gets: the program and what can be imported, by both module systems. */
 import { execFile, spawnSync } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { readFile, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Digest } from '../../src/reference/digest.js';
+import { block, readPage } from '../parts/docs-pages.js';
 import { floorNode } from '../parts/floor-node.js';
 import { InstalledPackage } from '../parts/installed-package.js';
 import { LayercacheProcess } from '../parts/layercache-process.js';
@@ -110,3 +111,19 @@ it('the API is in it, for those who generate their own client', async () => {
   const { stdout } = await run(pinnedNode, ['-e', resolve], { cwd: installed.folder });
   expect(stdout).toContain('layer_cache.proto');
 });
+
+it('layercache/testing has the suites, by which the driver of docs/drivers.md is judged', async () => {
+  // What whoever writes a driver has in his own project.
+  for (const name of ['vitest', 'fast-check'])
+    await symlink(join(root, 'node_modules', name), join(installed.folder, 'node_modules', name));
+  await installed.write('driver.mjs', block(await readPage('docs/drivers.md'), 'js', 'driver.mjs'));
+  await installed.write('driver.test.mjs', block(await readPage('docs/drivers.md'), 'js', 'driver.test.mjs'));
+  const vitest = join(root, 'node_modules/vitest/vitest.mjs');
+  const args = [vitest, 'run', '--root', installed.folder, 'driver.test.mjs'];
+  const { stdout } = await run(pinnedNode, args, {
+    cwd: installed.folder,
+    env: { ...process.env, NO_COLOR: '1', VITEST: undefined },
+  });
+  expect(stdout).toMatch(/Tests +\d{2,} passed/);
+  expect(stdout).not.toContain('failed');
+}, 60_000);
