@@ -3,7 +3,7 @@
  * the wire are those of grpc-js.
  */
 import { status } from '@grpc/grpc-js';
-import { errorCodes } from '../http2/error-codes.js';
+import { defaultMaxFrameBytes, frameHeaderBytes } from '../http2/frames.js';
 import type { Http2Stream, StreamListener } from '../http2/stream.js';
 import type { CallHead } from './call-head.js';
 import { framePrefix } from './frame.js';
@@ -31,6 +31,9 @@ export interface DirectCallParts {
 // Node's timers fire at once for a longer delay.
 const longestTimer = 2 ** 31 - 1;
 
+/** A client takes frames of this size whatever it says. */
+const frames = { header: frameHeaderBytes, payload: defaultMaxFrameBytes };
+
 const plainHeaders = [':status', '200', 'content-type', 'application/grpc+proto'];
 const answerHeaders = [
   ...plainHeaders,
@@ -40,6 +43,7 @@ const okTrailers = ['grpc-status', '0', 'grpc-message', 'OK'];
 
 export class DirectCall implements UnaryCall, StreamingCall, StreamListener {
   request: unknown;
+  readonly frames = frames;
   readonly deadline: number;
   readonly #stream: Http2Stream;
   readonly #head: CallHead;
@@ -99,7 +103,7 @@ export class DirectCall implements UnaryCall, StreamingCall, StreamListener {
     const stream = this.#stream;
     stream.respond(answerHeaders);
     return {
-      write: (frames) => stream.write(frames, (error) => onTaken(error ?? undefined)),
+      write: (frames, gaps) => stream.write(frames, (error) => onTaken(error ?? undefined), gaps),
       end: () => {
         if (this.#isEnded) return;
         this.#isEnded = true;
@@ -134,8 +138,8 @@ export class DirectCall implements UnaryCall, StreamingCall, StreamListener {
     this.#piece(bytes, isEnd);
   }
 
-  closed(code: number): void {
-    const isDelivered = this.#isAnswered && code === errorCodes.noError;
+  closed(): void {
+    const isComplete = this.#isAnswered && this.#stream.isLocalClosed;
     this.#isEnded = true;
     this.#isOver = true;
     clearTimeout(this.#timer);
@@ -143,7 +147,7 @@ export class DirectCall implements UnaryCall, StreamingCall, StreamListener {
     this.#release();
     const listeners = this.#onOver;
     this.#onOver = [];
-    for (const listener of listeners) listener(isDelivered);
+    for (const listener of listeners) listener(isComplete);
   }
 
   /** Rule 17: watches a request whose end did not come with its beginning. */

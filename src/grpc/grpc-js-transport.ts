@@ -146,11 +146,11 @@ class LibraryCall {
 
   onOver(listener: OnOver): void {
     // It fires at the end of every call, also of a successful one.
-    this.#call.once('cancelled', () => listener(this.isDelivered()));
+    this.#call.once('cancelled', () => listener(this.isComplete()));
   }
 
   /** Whether grpc-js has taken the whole answer. */
-  protected isDelivered(): boolean {
+  protected isComplete(): boolean {
     return false;
   }
 }
@@ -178,6 +178,7 @@ class LibraryUnaryCall extends LibraryCall implements UnaryCall {
 }
 
 class LibraryStreamingCall extends LibraryCall implements StreamingCall {
+  readonly frames = undefined;
   readonly #stream: ServerWritableStream<unknown, Buffer>;
 
   constructor(stream: ServerWritableStream<unknown, Buffer>) {
@@ -197,7 +198,7 @@ class LibraryStreamingCall extends LibraryCall implements StreamingCall {
     return false;
   }
 
-  protected override isDelivered(): boolean {
+  protected override isComplete(): boolean {
     return this.#stream.writableFinished;
   }
 }

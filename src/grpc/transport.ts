@@ -29,7 +29,7 @@ export interface Peer {
   readonly certificate: PeerCertificate | undefined;
 }
 
-export type OnOver = (isDelivered: boolean) => void;
+export type OnOver = (isComplete: boolean) => void;
 
 /** A call with a whole request. */
 export interface ServerCall {
@@ -40,8 +40,8 @@ export interface ServerCall {
   readonly deadline: number;
   readonly peer: Peer;
   /**
-   * Calls the listener once the stream has ended; `isDelivered`: the transport
-   * knows that the whole answer was sent.
+   * Calls the listener once the stream has ended; `isComplete`: after the whole
+   * answer, which the client's side may still have to take.
    */
   onOver(listener: OnOver): void;
   /** Ends the call with the status, after all that was written. No effect on a call that has ended. */
@@ -54,6 +54,8 @@ export interface UnaryCall extends ServerCall {
 }
 
 export interface StreamingCall extends ServerCall {
+  /** How the transport frames what is written, if it takes `gaps`. */
+  readonly frames: TransportFrames | undefined;
   /** Sends the answer's headers; the messages follow through the sink. Once. */
   openSink(onTaken: OnTaken): FrameSink;
   /** Resets the stream at once; data that the client has not taken is dropped. Returns whether it could. */
@@ -63,13 +65,31 @@ export interface StreamingCall extends ServerCall {
 /** The transport has finished with frames: their memory is free. With an error they were not all sent. */
 export type OnTaken = (error: Error | undefined) => void;
 
+/**
+ * Where a write leaves room for the headers of the transport's frames: before its
+ * first `first` bytes, and before each `each` bytes that follow.
+ */
+export interface FrameGaps {
+  readonly first: number;
+  readonly each: number;
+}
+
+/** Frames of the transport, for whoever leaves room for their headers. */
+export interface TransportFrames {
+  /** Bytes of a header. */
+  readonly header: number;
+  /** The most bytes between two headers. */
+  readonly payload: number;
+}
+
 export interface FrameSink {
   /**
-   * Sends complete gRPC frames from where they lie. One write at a time:
+   * Sends complete gRPC frames from where they lie; with `gaps` there is room
+   * between them for the transport's own. One write at a time:
    * `onTaken` says when the next may follow; on a call that has ended it may
    * never be called.
    */
-  write(frames: Buffer): void;
+  write(frames: Buffer, gaps?: FrameGaps): void;
   /** All frames have been written: ends the call in OK once they are taken. */
   end(): void;
 }

@@ -219,10 +219,14 @@ export class Sender {
         if (this.#window <= 0) this.#starved.push(stream);
         return sent;
       }
-      this.#window -= count;
-      stream.sendWindow -= count;
-      this.#data(stream, count);
-      sent += count;
+      const most = Math.min(this.#window, stream.sendWindow, quantum - sent);
+      const gathered = count > copiedBytes ? stream.takeFrames(most, this.settings.maxFrameBytes) : undefined;
+      if (gathered === undefined) this.#data(stream, count);
+      else this.#output.append(gathered.bytes, gathered.onTaken);
+      const { count: done } = gathered ?? { count };
+      this.#window -= done;
+      stream.sendWindow -= done;
+      sent += done;
     }
     const trailers = stream.dueTrailers;
     if (trailers !== undefined) this.headers(stream, trailers, true);

@@ -1,5 +1,6 @@
 /** One stream of a connection: its states (RFC 9113, 5.1), its windows (5.2), and what it has to send. */
 import { errorCodes } from './error-codes.js';
+import { frameHeaderBytes, writeDataHeader } from './frames.js';
 import type { OnTaken } from './output.js';
 
 /** Is told what the client sends. */
@@ -26,13 +27,31 @@ export interface StreamOwner {
   grantWindow(stream: Http2Stream, bytes: number): void;
 }
 
+/**
+ * Where a piece of body leaves room for its frames' headers (`frameHeaderBytes`):
+ * before its first `first` bytes, and before each `each` bytes that follow.
+ */
+export interface FrameGaps {
+  readonly first: number;
+  readonly each: number;
+}
+
 /** A piece of the answer's body that waits for its turn. */
 interface Piece {
   readonly bytes: Buffer;
+  readonly gaps: FrameGaps | undefined;
+  readonly onTaken: OnTaken | undefined;
+  /** Where the next byte of the body lies. */
   at: number;
+  /** Bytes of the body that wait. */
+  left: number;
+  /** Those of them up to the next gap, and whether there is one before them. */
+  frameLeft: number;
+  hasGap: boolean;
   /** Parts of it that the socket has been given and has not taken. */
   underWay: number;
-  readonly onTaken: OnTaken | undefined;
+  /** Why a part of it was not sent. */
+  error: Error | undefined;
 }
 
 export class Http2Stream {
@@ -85,14 +104,20 @@ export class Http2Stream {
   /**
    * Sends bytes of the body, in frames as flow control allows, from where they
    * lie: they must not change until `onTaken` is called, once, with an error when
-   * they will never be sent.
+   * they will never be sent. With `gaps` the frames' headers are written between them.
    */
-  write(bytes: Buffer, onTaken?: OnTaken): void {
+  write(bytes: Buffer, onTaken?: OnTaken, gaps?: FrameGaps): void {
     if (this.isClosed || this.isLocalClosed) {
       onTaken?.(new StreamEndedError());
       return;
     }
-    this.#pieces.push({ bytes, at: 0, underWay: 0, onTaken });
+    const left = bytes.length - (gaps === undefined ? 0 : gapBytes(bytes.length, gaps));
+    this.#pieces.push({
+      ...{ bytes, gaps, onTaken, left, underWay: 0, error: undefined },
+      at: gaps === undefined ? 0 : frameHeaderBytes,
+      frameLeft: gaps === undefined ? left : Math.min(gaps.first, left),
+      hasGap: gaps !== undefined,
+    });
     this.#owner.enqueue(this);
   }
 
@@ -121,10 +146,9 @@ export class Http2Stream {
     return this.#pieces.length > 0 || this.#trailers !== undefined;
   }
 
-  /** Bytes of the piece that is next. */
+  /** Bytes that may leave in one piece next. */
   get waitingBytes(): number {
-    const [piece] = this.#pieces;
-    return piece === undefined ? 0 : piece.bytes.length - piece.at;
+    return this.#pieces[0]?.frameLeft ?? 0;
   }
 
   /** The trailers, once nothing else waits. */
@@ -137,19 +161,52 @@ export class Http2Stream {
     const piece = this.#pieces[0] as Piece;
     const bytes = piece.bytes.subarray(piece.at, piece.at + count);
     piece.at += count;
-    const isLast = piece.at === piece.bytes.length;
-    if (isLast) this.#pieces.shift();
-    if (piece.onTaken === undefined) return { bytes, onTaken: undefined };
-    // Parts are taken in the order in which they are sent.
+    piece.left -= count;
+    piece.frameLeft -= count;
+    piece.hasGap = false;
+    if (piece.frameLeft === 0) nextFrame(piece);
+    return { bytes, onTaken: this.#partTaken(piece) };
+  }
+
+  /**
+   * Takes as many whole frames of at most `most` bytes together as have room for
+   * their headers, and writes these; `undefined` if there is none.
+   */
+  takeFrames(
+    most: number,
+    maxFrameBytes: number,
+  ): { bytes: Buffer; count: number; onTaken: OnTaken | undefined } | undefined {
+    const piece = this.#pieces[0] as Piece;
+    if (!piece.hasGap || piece.frameLeft > maxFrameBytes) return undefined;
+    const start = piece.at - frameHeaderBytes;
+    let end = start;
+    let count = 0;
+    while (piece.left > 0 && piece.frameLeft <= most - count) {
+      const length = piece.frameLeft;
+      writeDataHeader(piece.bytes, piece.at - frameHeaderBytes, length, this.id);
+      end = piece.at + length;
+      count += length;
+      piece.at = end;
+      piece.left -= length;
+      piece.frameLeft = 0;
+      nextFrame(piece);
+    }
+    if (count === 0) return undefined;
+    return { bytes: piece.bytes.subarray(start, end), count, onTaken: this.#partTaken(piece) };
+  }
+
+  /** A part of the piece that is first has been given to the socket: what to call when that is taken. */
+  #partTaken(piece: Piece): OnTaken | undefined {
+    if (piece.left === 0) this.#pieces.shift();
+    if (piece.onTaken === undefined) return undefined;
     piece.underWay++;
-    return {
-      bytes,
-      onTaken: (error) => {
-        piece.underWay--;
-        if (isLast || (this.isClosed && piece.underWay === 0)) {
-          piece.onTaken?.(error ?? (isLast ? undefined : new StreamEndedError()));
-        }
-      },
+    return (error) => {
+      piece.underWay--;
+      piece.error ??= error ?? undefined;
+      if (piece.underWay > 0) return;
+      // The memory is free once no part of it is under way and none can follow.
+      if (piece.left === 0) piece.onTaken?.(piece.error);
+      else if (this.isClosed) piece.onTaken?.(piece.error ?? new StreamEndedError());
     };
   }
 
@@ -171,4 +228,18 @@ export class StreamEndedError extends Error {
   constructor() {
     super('the stream has ended');
   }
+}
+
+/** Bytes that the gaps take of a piece of that length. */
+function gapBytes(length: number, { first, each }: FrameGaps): number {
+  const rest = Math.max(0, length - frameHeaderBytes - first);
+  return frameHeaderBytes * (1 + Math.ceil(rest / (frameHeaderBytes + each)));
+}
+
+/** Moves on over the gap behind a frame. */
+function nextFrame(piece: Piece): void {
+  if (piece.gaps === undefined || piece.left === 0) return;
+  piece.at += frameHeaderBytes;
+  piece.frameLeft = Math.min(piece.gaps.each, piece.left);
+  piece.hasGap = true;
 }

@@ -55,6 +55,8 @@ export interface LayerReader extends Omit<LayerStat, 'blob'> {
    * when storage stops answering.
    */
   read(into: Uint8Array): Promise<number>;
+  /** The same into several buffers in turn, together at most what is left of the promised bytes; absent where the storage cannot. */
+  readonly readv?: ((into: readonly Uint8Array[]) => Promise<number>) | undefined;
   /** Closes the blob. Idempotent; never throws. */
   close(): Promise<void>;
 }

@@ -59,17 +59,36 @@ export class StoredLayerReader implements LayerReader {
 
   async read(into: Uint8Array): Promise<number> {
     if (this.#left === 0) return 0;
-    const count = await this.#readSome(into.length > this.#left ? into.subarray(0, this.#left) : into);
+    const wanted = into.length > this.#left ? into.subarray(0, this.#left) : into;
+    const count = await this.#readSome(() => this.#reader.read(wanted));
     this.#left -= count;
     this.#check?.update(into.subarray(0, count));
     if (this.#left === 0) await this.#check?.complete();
     return count;
   }
 
-  async #readSome(into: Uint8Array): Promise<number> {
+  get readv(): ((into: readonly Uint8Array[]) => Promise<number>) | undefined {
+    return this.#reader.readv === undefined ? undefined : this.#readv;
+  }
+
+  readonly #readv = async (into: readonly Uint8Array[]): Promise<number> => {
+    if (this.#left === 0) return 0;
+    const count = await this.#readSome(() => this.#reader.readv?.(into) ?? Promise.resolve(0));
+    this.#left -= count;
+    let left = count;
+    for (const buffer of into) {
+      this.#check?.update(buffer.byteLength > left ? buffer.subarray(0, left) : buffer);
+      left -= buffer.byteLength;
+      if (left <= 0) break;
+    }
+    if (this.#left === 0) await this.#check?.complete();
+    return count;
+  };
+
+  async #readSome(read: () => Promise<number>): Promise<number> {
     let count: number;
     try {
-      count = await this.#reader.read(into);
+      count = await read();
     } catch (error) {
       // A blob that is gone when the read resumes was replaced by nothing.
       const changed = error instanceof BlobChangedError || error instanceof PathNotFoundError;

@@ -5,6 +5,10 @@
  */
 import { smallestBuffer } from './buffer-pool.js';
 
+/** Bytes that the first buffers of all streams may come to, and of one of them. */
+const firstBuffersBudget = 8 << 20;
+const largestFirstBuffer = 1 << 20;
+
 export class BufferBudget {
   readonly #budget: number;
   readonly #streams: () => number;
@@ -21,5 +25,15 @@ export class BufferBudget {
   /** The size, in bytes, up to which a stream may grow its buffer now. */
   get largest(): number {
     return Math.max(smallestBuffer, this.#budget / Math.max(1, this.#streams()));
+  }
+
+  /**
+   * The size that a stream's first buffer should have for so many bytes: all of
+   * them while few streams are served, so that a layer of a mebibyte is one read
+   * and one write; the smallest while there are many, which may all stall.
+   */
+  firstFor(bytes: number): number {
+    const share = firstBuffersBudget / Math.max(1, this.#streams());
+    return Math.max(smallestBuffer, Math.min(bytes, largestFirstBuffer, 2 ** Math.floor(Math.log2(share))));
   }
 }

@@ -1,4 +1,5 @@
 import { headroom } from './chunk-frame.js';
+import { roomForGaps } from './chunk-layout.js';
 
 /** The smallest and the largest buffer, in bytes behind the headroom. */
 export const smallestBuffer = 64 << 10;
@@ -36,7 +37,7 @@ export class BufferPool {
 
   /** A buffer with room for `size` bytes behind the headroom, as long as the next size of the pool. */
   take(size: number): Buffer {
-    const length = headroom + roundUp(size);
+    const length = lengthFor(roundUp(size));
     const idle = this.#sizes.get(length);
     const buffer = idle?.buffers.pop();
     if (idle === undefined || buffer === undefined) return allocate(length);
@@ -87,6 +88,16 @@ function allocate(length: number): Buffer {
 /** Shrinks the buffer to nothing, which returns its pages. */
 function release({ buffer }: Buffer): void {
   if (buffer instanceof ArrayBuffer) buffer.resize(0);
+}
+
+/** Bytes of a buffer for so many bytes of data. */
+function lengthFor(size: number): number {
+  return headroom + size + roomForGaps(size);
+}
+
+/** How many bytes of data a buffer of the pool holds: its size is a power of two, and the rest is less. */
+export function sizeOf(buffer: Buffer): number {
+  return 1 << (31 - Math.clz32(buffer.length));
 }
 
 function roundUp(size: number): number {

@@ -22,9 +22,9 @@ export class CallsInFlight {
     const { deadline } = arrived;
     const call = new RunningCall(observed, deadline, this.#onAnswered);
     this.#calls.add(call);
-    arrived.onOver((isDelivered) => {
-      if (isDelivered) call.delivered();
-      else call.over();
+    arrived.onOver((isComplete) => {
+      // Whoever sent the answer learns whether all of it was taken.
+      if (!isComplete) call.over();
     });
     // A request may end after its deadline, whose status was sent already.
     if (deadline <= Date.now()) call.abort(new CallDeadlineError());

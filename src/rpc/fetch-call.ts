@@ -9,6 +9,7 @@ import type { BufferPool } from './buffer-pool.js';
 import { ServerCutError } from './call-aborts.js';
 import { recordOf } from './call-record.js';
 import type { CallsInFlight } from './calls-in-flight.js';
+import { ChunkLayout } from './chunk-layout.js';
 import { FetchStream } from './fetch-stream.js';
 import { IdleGarbageCollection } from './idle-garbage-collection.js';
 import type { RunningCall } from './running-call.js';
@@ -45,7 +46,8 @@ export function fetchCall(
   work: FetchWork,
 ): (transport: StreamingCall) => Promise<void> {
   const shares = new BufferBudget(bufferBudget, () => admission.streams);
-  const parts = { pool, shares, stallWatch, turns: new WriteTurns(turnBytes) };
+  const turns = new WriteTurns(turnBytes);
+  let layout: ChunkLayout | undefined;
   const idleCollection = new IdleGarbageCollection();
   return async (transport) => {
     if (!admission.enterStream()) {
@@ -54,7 +56,8 @@ export function fetchCall(
     }
     const call = calls.begin('Fetch', transport);
     idleCollection.began();
-    const stream = new FetchStream(transport, call, parts);
+    layout ??= transport.frames && new ChunkLayout(transport.frames);
+    const stream = new FetchStream(transport, call, { pool, shares, stallWatch, turns, layout });
     transport.onOver(() => stream.over());
     call.armDeadline();
     try {

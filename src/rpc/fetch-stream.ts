@@ -7,12 +7,13 @@
  */
 import { status } from '@grpc/grpc-js';
 import type { StallWatch, WatchedStream } from '../grpc/stall-watch.js';
-import { type FrameSink, type StreamingCall, stallingCode } from '../grpc/transport.js';
+import { type FrameGaps, type FrameSink, type StreamingCall, stallingCode } from '../grpc/transport.js';
 import type { LayerReader, Redirect } from '../layer/layer-service.js';
 import type { BufferBudget } from './buffer-budget.js';
-import type { BufferPool } from './buffer-pool.js';
+import { type BufferPool, sizeOf } from './buffer-pool.js';
 import { ClientStalledError } from './call-aborts.js';
 import { frameChunk, frameHeader, type Header, headroom } from './chunk-frame.js';
+import type { ChunkLayout } from './chunk-layout.js';
 import type { RunningCall } from './running-call.js';
 import { wireSource } from './wire-source.js';
 import type { WriteTurns } from './write-turns.js';
@@ -20,15 +21,14 @@ import type { WriteTurns } from './write-turns.js';
 /** A stream that has sent this many times its buffer's size gets one of twice that size. */
 const growthFactor = 4;
 
-/** The size that every stream's buffer starts with, in bytes. */
-const firstBuffer = 64 << 10;
-
 /** What all streams of a server share. */
 export interface FetchParts {
   readonly pool: BufferPool;
   readonly shares: BufferBudget;
   readonly stallWatch: StallWatch;
   readonly turns: WriteTurns;
+  /** Where the transport takes gaps. */
+  readonly layout: ChunkLayout | undefined;
 }
 
 export class FetchStream {
@@ -38,6 +38,7 @@ export class FetchStream {
   readonly #shares: BufferBudget;
   readonly #stallWatch: StallWatch;
   readonly #turns: WriteTurns;
+  readonly #layout: ChunkLayout | undefined;
   readonly #watched: WatchedStream;
   /** The stream's buffer while neither the reader nor the transport holds it. */
   #buffer: Buffer | undefined;
@@ -53,6 +54,7 @@ export class FetchStream {
     this.#shares = parts.shares;
     this.#stallWatch = parts.stallWatch;
     this.#turns = parts.turns;
+    this.#layout = parts.layout;
     this.#watched = parts.stallWatch.watch(this.#onStall);
   }
 
@@ -70,14 +72,21 @@ export class FetchStream {
       for (let sent = 0; sink === undefined || sent < layer.promised; ) {
         if (this.#call.abortReason !== undefined) throw this.#call.abortReason;
         const into = this.#bufferFor(sent, chunkSize, layer.promised);
-        const count = await this.#fill(into, Math.min(chunkSize, layer.promised - sent), layer);
+        const most = Math.min(chunkSize, layer.promised - sent, sizeOf(into));
+        const layout = this.#layoutFor(layer, most);
+        const count = await this.#fill(into, most, layer, layout);
         await this.#turns.take(count);
         let start = count === 0 ? headroom : frameChunk(into, count);
         if (sink === undefined) {
           start = frameHeader(into, start, described(layer));
           sink = this.#transport.openSink(this.#onTaken);
         }
-        this.#write(sink, into.subarray(start, headroom + count), into);
+        if (layout === undefined) {
+          this.#write(sink, into, into.subarray(start, headroom + count));
+        } else {
+          const { frames, gaps } = layout.written(into, start, count);
+          this.#write(sink, into, frames, gaps);
+        }
         // The layer is complete, so the trailers leave with its last bytes.
         if (sent + count === layer.promised) sink.end();
         await this.#untilTaken();
@@ -98,11 +107,11 @@ export class FetchStream {
     const { signal } = this.#call;
     signal.addEventListener('abort', this.#onAbort);
     try {
-      const into = this.#pool.take(firstBuffer);
+      const into = this.#pool.take(0);
       const header = { ...described(redirect), redirectUrl: redirect.url };
       const frame = into.subarray(frameHeader(into, into.length, header));
       const sink = this.#transport.openSink(this.#onTaken);
-      this.#write(sink, frame, into);
+      this.#write(sink, into, frame);
       sink.end();
       await this.#untilTaken();
       this.#call.delivered();
@@ -127,31 +136,44 @@ export class FetchStream {
   #bufferFor(sent: number, chunkSize: number, promised: number): Buffer {
     const held = this.#buffer;
     this.#buffer = undefined;
-    if (held === undefined) return this.#pool.take(Math.min(firstBuffer, chunkSize));
-    const size = held.length - headroom;
+    if (held === undefined) return this.#pool.take(this.#shares.firstFor(Math.min(promised, chunkSize)));
+    const size = sizeOf(held);
     const isLargest = size >= chunkSize || size * 2 > this.#shares.largest;
     if (isLargest || sent < size * growthFactor || promised - sent <= size) return held;
     this.#pool.give(held);
     return this.#pool.take(size * 2);
   }
 
+  /** Room is left for the transport's frames where there is more than one, and the storage reads around it. */
+  #layoutFor(layer: LayerReader, most: number): ChunkLayout | undefined {
+    const layout = this.#layout;
+    return layout !== undefined && layer.readv !== undefined && layout.hasGaps(most) ? layout : undefined;
+  }
+
   /** Reads behind the headroom. The reader owns the buffer meanwhile, and for good if the read fails. */
-  async #fill(into: Buffer, most: number, layer: LayerReader): Promise<number> {
+  async #fill(
+    into: Buffer,
+    most: number,
+    layer: LayerReader,
+    layout: ChunkLayout | undefined,
+  ): Promise<number> {
     if (most === 0) return 0;
-    const wanted = Math.min(into.length - headroom, most);
-    const count = await layer.read(into.subarray(headroom, headroom + wanted));
-    if (count >= 1 && count <= wanted) return count;
+    const count =
+      layout !== undefined && layer.readv !== undefined
+        ? await layer.readv(layout.places(into, most))
+        : await layer.read(into.subarray(headroom, headroom + most));
+    if (count >= 1 && count <= most) return count;
     throw new TypeError(`the layer gave ${count} bytes where ${most} were left`);
   }
 
-  #write(sink: FrameSink, frames: Buffer, buffer: Buffer): void {
+  #write(sink: FrameSink, buffer: Buffer, frames: Buffer, gaps?: FrameGaps): void {
     if (this.#call.abortReason !== undefined) {
       this.#buffer = buffer;
       throw this.#call.abortReason;
     }
     this.#watched.began();
     this.#underWay = buffer;
-    sink.write(frames);
+    sink.write(frames, gaps);
   }
 
   /** Returns the stream's buffer to the pool, unless reader or transport holds it. */

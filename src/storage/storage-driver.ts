@@ -46,6 +46,12 @@ export interface BlobReader {
    */
   read(into: Uint8Array): Promise<number>;
 
+  /**
+   * The same into several buffers in turn, in one operation. A reader that cannot
+   * do so leaves it out; its callers use `read` then.
+   */
+  readonly readv?: ((into: readonly Uint8Array[]) => Promise<number>) | undefined;
+
   /** Whether the blob still has the size and version it was opened with, as far as one cheap operation shows. */
   unchanged(): Promise<boolean>;
 

@@ -123,9 +123,14 @@ class TimedReader implements BlobReader {
   constructor(reader: BlobReader, read: MeasuredOperation, signal: AbortSignal) {
     this.#reader = reader;
     this.#read = read;
+    this.readv =
+      reader.readv &&
+      ((into) => this.#read.time(performance.now(), reader.readv?.(into) as Promise<number>, this.#classify));
     // A read that ended because its reader was closed says nothing about the storage.
     this.#classify = (error) => (this.#closed ? cancelled : classify(error, signal));
   }
+
+  readonly readv: ((into: readonly Uint8Array[]) => Promise<number>) | undefined;
 
   read(into: Uint8Array): Promise<number> {
     return this.#read.time(performance.now(), this.#reader.read(into), this.#classify);

@@ -229,6 +229,41 @@ export function storageDriverSuite(name: string, factory: () => Promise<StorageU
         },
       );
 
+      it('fills several buffers in turn where it can, and nothing behind what it says', async () => {
+        const { reader } = await open(path, { offset: 1, limit: 0 });
+        if (reader.readv === undefined) return;
+        const into = Buffer.alloc(3000, 0xee);
+        const views = [
+          into.subarray(0, 10),
+          into.subarray(20, 1020),
+          into.subarray(1030, 1031),
+          into.subarray(2000),
+        ];
+        const count = await reader.readv(views);
+        expect(count).toBeGreaterThan(0);
+        const filled = Buffer.concat(views).subarray(0, count);
+        expect(filled).toEqual(Buffer.from(content.subarray(1, 1 + count)));
+        // What lies between the buffers is as it was.
+        for (const [start, end] of [
+          [10, 20],
+          [1020, 1030],
+          [1031, 2000],
+        ] as const) {
+          expect(into.subarray(start, end)).toEqual(Buffer.alloc(end - start, 0xee));
+        }
+        await expect(reader.readv([])).rejects.toThrow(RangeError);
+        // The rest, by both ways of reading in turn.
+        const parts = [filled];
+        for (let at = 1 + count; at < content.length; ) {
+          const one = Buffer.alloc(70_000);
+          const got = await reader.readv([one.subarray(0, 35_000), one.subarray(35_000)]);
+          parts.push(one.subarray(0, got));
+          at += got;
+        }
+        expect(Buffer.concat(parts)).toEqual(Buffer.from(content.subarray(1)));
+        expect(await reader.readv([Buffer.alloc(5)])).toBe(0);
+      });
+
       it('writes nothing behind what it says it read', async () => {
         const into = Buffer.alloc(200, 0xaa);
         const { reader } = await open(path, { offset: size - 50, limit: 0 });

@@ -118,7 +118,7 @@ describe('a Fetch is the same on the wire over both', () => {
   });
 
   it.each([0, 1, 2])('of a layer that turns out corrupt at read %i', async (bad) => {
-    const bytes = randomBytes(300 * kib);
+    const bytes = randomBytes(3 << 20);
     const corrupt = () => {
       const layer = new ScriptedLayer(bytes);
       layer.beforeRead = (read) =>

@@ -644,6 +644,45 @@ describe('5.2 flow control', () => {
     expect(Math.max(...sizes)).toBe(40_000);
   });
 
+  it.each([
+    ['a window that takes all of it', 1_000_000],
+    ['windows that cut its frames', 10_000],
+    ['a window of one byte', 1],
+  ])('a body with room for its frames is the same body: %s', async (_what, window) => {
+    const first = 16_000;
+    const each = 16_384;
+    const payload = Buffer.from(Array.from({ length: 50_000 }, (_, index) => index % 251));
+    const laid: Buffer[] = [];
+    for (let at = 0, size = first; at < payload.length; at += size, size = at === 0 ? first : each) {
+      if (at > 0) size = each;
+      laid.push(Buffer.alloc(9, 0xee), payload.subarray(at, at + size));
+    }
+    let taken = 0;
+    const gapped: Parameters<typeof startEcho>[1] = (stream) => {
+      stream.listener = { data: () => {}, closed: () => {} };
+      stream.respond([':status', '200']);
+      stream.write(Buffer.concat(laid), () => taken++, { first, each });
+      stream.end([]);
+    };
+    const connection = await speak(
+      await startEcho({}, gapped),
+      settingsFrame({ initialWindow: window }),
+      whole(1),
+    );
+    while (received(connection, 1) < Math.min(payload.length, window === 1 ? 40 : payload.length)) {
+      const before = received(connection, 1);
+      await connection.until(() => received(connection, 1) > before || before === payload.length);
+      const now = received(connection, 1);
+      if (now < payload.length)
+        await connection.write(Buffer.concat([windowFrame(1, window), windowFrame(0, window)]));
+    }
+    await connection.write(Buffer.concat([windowFrame(1, 100_000), windowFrame(0, 100_000)]));
+    await answered(connection, 1);
+    const bytes = connection.frames.filter(({ type, stream }) => type === types.data && stream === 1);
+    expect(Buffer.concat(bytes.map(({ payload: part }) => part))).toEqual(payload);
+    expect(taken).toBe(1);
+  });
+
   it('6.9 the client’s windows are opened again as its bytes are used', async () => {
     const server = await startEcho();
     const connection = await speak(

@@ -59,6 +59,10 @@ export class HookedFileSystem implements FileSystem {
     return this.#run('read', fd, () => this.#real.read(fd, into, length, position));
   }
 
+  readv(fd: number, into: readonly Uint8Array[], position: number): Promise<number> {
+    return this.#run('read', fd, () => this.#real.readv(fd, into, position));
+  }
+
   close(fd: number): Promise<void> {
     return this.#run('close', fd, () => this.#real.close(fd));
   }

@@ -25,4 +25,16 @@ describe('the shares of the streams’ buffers', () => {
     streams -= 232;
     expect(shares.largest).toBe(mib);
   });
+
+  it.each([
+    [1, 100 * mib, mib],
+    [1, mib, mib],
+    [1, 300 * kib, 300 * kib],
+    [1, 10, 64 * kib],
+    [8, mib, mib],
+    [20, mib, 256 * kib],
+    [256, mib, 64 * kib],
+  ])('of %i streams, the first buffer for %i bytes has %i', (streams, bytes, first) => {
+    expect(sharesOf(streams).firstFor(bytes)).toBe(first);
+  });
 });

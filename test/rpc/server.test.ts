@@ -147,7 +147,7 @@ describe('drain', () => {
 
   it('cuts what has not finished in time: signal aborted, layer closed, client told', async () => {
     const { server, connect, layers, observed } = await startServer();
-    const layer = new ScriptedLayer(randomBytes(300_000));
+    const layer = new ScriptedLayer(randomBytes(3 << 20));
     layers.fetch = async (_repository, _digest, _range, { signal }) => {
       layer.beforeRead = (read) =>
         read === 0

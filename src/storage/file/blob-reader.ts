@@ -53,6 +53,18 @@ export class FileBlobReader implements BlobReader {
     return count;
   }
 
+  async readv(into: readonly Uint8Array[]): Promise<number> {
+    this.#assertUsable();
+    const length = into.reduce((sum, { byteLength }) => sum + byteLength, 0);
+    if (length === 0) throw new RangeError('a read needs a buffer of at least one byte');
+    const left = this.#end - this.#position;
+    if (left === 0) return 0;
+    const views = length > left ? firstBytes(into, left) : into;
+    const count = await this.#run(() => this.#fileSystem.readv(this.#fd, views, this.#position));
+    this.#position += count;
+    return count;
+  }
+
   async unchanged(): Promise<boolean> {
     this.#assertUsable();
     const now = await this.#run(() => this.#fileSystem.fstat(this.#fd));
@@ -117,4 +129,17 @@ export class FileBlobReader implements BlobReader {
     await this.#threads.release(() => this.#fileSystem.close(this.#fd));
     this.#onClosed(this);
   }
+}
+
+/** So many bytes of the buffers, which have as many. */
+function firstBytes(buffers: readonly Uint8Array[], count: number): Uint8Array[] {
+  const views: Uint8Array[] = [];
+  let left = count;
+  for (const buffer of buffers) {
+    if (left === 0) break;
+    const view = buffer.subarray(0, left);
+    views.push(view);
+    left -= view.byteLength;
+  }
+  return views;
 }

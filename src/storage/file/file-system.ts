@@ -33,6 +33,8 @@ export interface FileSystem {
   stat(path: string): Promise<FileStat>;
   /** Fills the front of `into` with at most `length` bytes from `position` on. */
   read(fd: number, into: Uint8Array, length: number, position: number): Promise<number>;
+  /** The same into several buffers in turn. */
+  readv(fd: number, into: readonly Uint8Array[], position: number): Promise<number>;
   /** Closes the descriptor; never rejects. */
   close(fd: number): Promise<void>;
   realpath(path: string): Promise<string>;
@@ -83,6 +85,12 @@ export class NodeFileSystem implements FileSystem {
   read(fd: number, into: Uint8Array, length: number, position: number): Promise<number> {
     return new Promise((resolve, reject) => {
       fs.read(fd, into, 0, length, position, (error, count) => (error ? reject(error) : resolve(count)));
+    });
+  }
+
+  readv(fd: number, into: readonly Uint8Array[], position: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      fs.readv(fd, into, position, (error, count) => (error ? reject(error) : resolve(count)));
     });
   }
 
