@@ -1,4 +1,5 @@
 /** Every case, what was asked for first: a run that is short of time leaves out the last. */
+import { audit } from './audit.ts';
 import { beside } from './beside.ts';
 import { calibration } from './calibration.ts';
 import type { Case } from './case.ts';
@@ -55,4 +56,5 @@ export const cases: readonly Case[] = [
   firstFetch,
   workers,
   warm,
+  audit,
 ];

@@ -121,7 +121,7 @@ async function proven(redis: RedisServer): Promise<void> {
 }
 
 /** MiB; 0 when it has ended. */
-function peakMemory(pid: number | undefined): number {
+export function peakMemory(pid: number | undefined): number {
   try {
     const [, kib] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
     return Number(kib ?? 0) / 1024;

@@ -1,6 +1,7 @@
 /** Every command, in the order in which `--help` shows them. */
 import type { Command } from './command.js';
 import { add } from './commands/add.js';
+import { audit } from './commands/audit.js';
 import { completion } from './commands/completion.js';
 import { contains } from './commands/contains.js';
 import { exists } from './commands/exists.js';
@@ -44,6 +45,7 @@ export const commands: readonly Command[] = [
   getMeta,
   setMeta,
   warm,
+  audit,
   completion,
   man,
 ];

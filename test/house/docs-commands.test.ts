@@ -1,10 +1,11 @@
 /** Every block of command lines in the docs, run in the order in which a reader meets them. */
-import { readFile } from 'node:fs/promises';
+import { readFile, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Digest } from '../../src/reference/digest.js';
 import { readPage, readPages } from '../parts/docs-pages.js';
 import { DocsShell } from '../parts/docs-shell.js';
+import { bin } from '../parts/layercache-process.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
 import { RedisServer } from '../parts/redis-server.js';
 import { TemporaryTree } from '../parts/temporary-tree.js';
@@ -54,6 +55,7 @@ it('all pages with command lines are here', async () => {
     'docs/commands.md',
     // These three in docs-index.test.ts.
     'docs/drivers.md',
+    'docs/garbage-collection.md',
     'docs/index.md',
     'docs/migration.md',
     'docs/security.md',
@@ -78,6 +80,16 @@ it('README.md', { timeout: 120_000 }, async () => {
   // The files that it names are made by docs/security.md's lines.
   await makeCertificate();
   await secure?.();
+});
+
+it('docs/warming.md and docs/garbage-collection.md', async () => {
+  await symlink(bin, join(shell.folder, 'layercache'));
+  shell.env['PATH'] = `${shell.folder}:${process.env['PATH']}`;
+  const [warm, ...noMore] = await blocks('docs/warming.md');
+  const [audit, ...more] = await blocks('docs/garbage-collection.md');
+  expect([...noMore, ...more]).toEqual([]);
+  expect(await warm?.()).toMatch(/^warmed 1 layers of 1 repositories/m);
+  expect(await audit?.()).toMatch(/^found nothing wrong$/m);
 });
 
 it('docs/security.md', { timeout: 120_000 }, async () => {

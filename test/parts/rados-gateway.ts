@@ -18,7 +18,7 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3';
-import { freePort } from './free-port.js';
+import { freePort } from './free-port.ts';
 import { pauseProcess } from './paused-process.ts';
 
 /** A bucket that a test fills. */
