@@ -24,7 +24,7 @@ export interface Http2Options extends OwnSettings, ReceiverLimits {
 
 /** Milliseconds for a client to answer the PING that follows the first GOAWAY. */
 const shutdownPingTimeoutMs = 1000;
-/** Milliseconds for a client to take the last GOAWAY and to close. */
+/** Milliseconds for a client to take something of what is left, and then to close. */
 const lingerMs = 500;
 
 /** Bytes that a client may still send after its connection was ended. */
@@ -173,7 +173,9 @@ export class Http2Connection implements StreamOwner {
   #fail(error: unknown): void {
     const isCompression = error instanceof HpackError;
     if (!(isCompression || error instanceof ConnectionError)) throw error;
-    this.#sender.goaway(this.#requests.lastId, isCompression ? errorCodes.compressionError : error.code);
+    // An id that a GOAWAY has said is not raised again (RFC 9113, 6.8).
+    const lastId = Math.min(this.#requests.lastId, this.#requests.lastServedId);
+    this.#sender.goaway(lastId, isCompression ? errorCodes.compressionError : error.code);
     this.#closeStreams(errorCodes.cancel);
     this.#end();
   }
@@ -230,7 +232,16 @@ export class Http2Connection implements StreamOwner {
     if (this.#isPaused) this.#socket.resume();
     this.#socket.end();
     clearTimeout(this.#shutdownTimer);
-    this.#shutdownTimer = setTimeout(() => this.#socket.destroy(), lingerMs).unref();
+    this.#linger(Number.POSITIVE_INFINITY);
+  }
+
+  /** Waits for the peer to take what was sent, as long as it takes some, and to close. */
+  #linger(unsentBefore: number): void {
+    this.#shutdownTimer = setTimeout(() => {
+      const unsent = this.#socket.writableLength;
+      if (unsent > 0 && unsent < unsentBefore) this.#linger(unsent);
+      else this.#socket.destroy();
+    }, lingerMs).unref();
   }
 
   #closeStreams(code: number): void {

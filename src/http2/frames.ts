@@ -70,3 +70,10 @@ export function writeDataHeader(to: Buffer, at: number, length: number, streamId
 export function readUInt31(from: Buffer, at: number): number {
   return from.readUInt32BE(at) & 0x7fff_ffff;
 }
+
+/** The payload of RST_STREAM and WINDOW_UPDATE. */
+export function uint32(value: number): Buffer {
+  const bytes = Buffer.allocUnsafe(4);
+  bytes.writeUInt32BE(value, 0);
+  return bytes;
+}

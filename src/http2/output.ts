@@ -4,6 +4,7 @@
  * are sent from where they lie.
  */
 import type { Duplex } from 'node:stream';
+import { frameHeaderBytes, writeFrameHeader } from './frames.js';
 
 /** Bytes of a buffer in which small frames are put together. */
 export const slabBytes = 32 << 10;
@@ -84,6 +85,13 @@ export class Output {
     this.#end = to;
   }
 
+  /** Adds a frame whose payload (at most a slab without the frame's header) is copied. */
+  frame(type: number, flags: number, streamId: number, payload: Buffer): void {
+    const { length } = payload;
+    const slab = this.reserve(frameHeaderBytes + length);
+    this.advance(copy(payload, slab, writeFrameHeader(slab, this.#end, { length, type, flags, streamId })));
+  }
+
   /** Adds bytes that are sent from where they lie and must not change until they are taken. */
   append(bytes: Buffer, onTaken: OnTaken | undefined): void {
     this.#seal();
@@ -141,4 +149,12 @@ export class Output {
     this.#pieces.push({ bytes: this.#slab.subarray(this.#start, this.#end), onTaken: undefined });
     this.#start = this.#end;
   }
+}
+
+/** Copies all bytes to `at` and returns where they end. A loop is faster for the few bytes of most header blocks. */
+function copy(from: Buffer, to: Buffer, at: number): number {
+  const { length } = from;
+  if (length > 24) to.set(from, at);
+  else for (let index = 0; index < length; index++) to[at + index] = from[index] as number;
+  return at + length;
 }

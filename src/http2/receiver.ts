@@ -20,9 +20,8 @@ export interface ReceiverLimits {
 /** Frames that ask for nothing, or little: so many at once, and so many a second beside useful work. */
 const controlFrameBurst = 4000;
 const controlFrameRate = 500;
-/** How many of them a request, and a frame of its body, make good for. */
+/** How many of them a request makes good for. */
 const controlFramesPerRequest = 8;
-const controlFramesPerData = 2;
 
 const prioritySize = 5;
 export class Receiver implements FrameHandler {
@@ -32,8 +31,6 @@ export class Receiver implements FrameHandler {
   readonly #onPong: (payload: Buffer) => void;
   readonly #resets: RateLimit;
   readonly #controlFrames = new RateLimit(controlFrameBurst, controlFrameRate);
-  /** DATA frames of ours that were made good for. */
-  #dataFrames = 0;
   /** Bytes that the client may still send on the connection. */
   #window: number;
   #block: HeaderBlock | undefined;
@@ -170,10 +167,14 @@ export class Receiver implements FrameHandler {
   #priority(streamId: number, payload: Buffer): void {
     if (streamId === 0) throw protocolError('PRIORITY on stream 0');
     this.#countControlFrame();
+    // A stream that was never opened cannot be reset (RFC 9113, 6.4).
+    const isIdle = streamId > this.#requests.lastId;
     if (payload.length !== prioritySize) {
+      if (isIdle) throw frameSizeError('PRIORITY');
       throw new StreamError(streamId, errorCodes.frameSizeError, 'PRIORITY of another size');
     }
     if (readUInt31(payload, 0) === streamId) {
+      if (isIdle) throw protocolError('a stream depends on itself');
       throw new StreamError(streamId, errorCodes.protocolError, 'a stream depends on itself');
     }
   }
@@ -186,7 +187,8 @@ export class Receiver implements FrameHandler {
       this.#countControlFrame();
       return;
     }
-    this.#requests.close(stream, payload.readUInt32BE(0), 'ended');
+    // NO_ERROR would tell that the answer was delivered.
+    this.#requests.close(stream, payload.readUInt32BE(0) || errorCodes.cancel, 'ended');
     this.countReset();
   }
 
@@ -200,12 +202,9 @@ export class Receiver implements FrameHandler {
   #ping(frameFlags: number, streamId: number, payload: Buffer): void {
     if (streamId !== 0) throw protocolError('PING on a stream');
     if (payload.length !== 8) throw frameSizeError('PING');
-    if ((frameFlags & flags.ack) !== 0) {
-      this.#onPong(payload);
-      return;
-    }
     this.#countControlFrame();
-    this.#sender.ping(payload, true);
+    if ((frameFlags & flags.ack) !== 0) this.#onPong(payload);
+    else this.#sender.ping(payload, true);
   }
 
   #windowUpdate(streamId: number, payload: Buffer): void {
@@ -229,9 +228,8 @@ export class Receiver implements FrameHandler {
 
   /** Counts a frame that asks for little; what we have sent makes good for some. */
   #countControlFrame(): void {
-    const { dataFrames } = this.#sender;
-    this.#controlFrames.earn((dataFrames - this.#dataFrames) * controlFramesPerData);
-    this.#dataFrames = dataFrames;
+    this.#controlFrames.earn(this.#sender.earned);
+    this.#sender.earned = 0;
     if (!this.#controlFrames.take()) throw calm('too many frames that ask for nothing');
   }
 }

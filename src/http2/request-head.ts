@@ -13,8 +13,10 @@ export interface RequestHead {
 }
 
 const tokenCharacter = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
-// Space at an end is malformed by the letter, but clients send it and other servers take it.
-const valueGrammar = /^[^\0\r\n]*$/;
+/** No NUL or line break anywhere, no space or tab at either end (RFC 9113, 8.2.1). */
+const valueGrammar = /^(?:[^\0\r\n\t ](?:[^\0\r\n]*[^\0\r\n\t ])?)?$/;
+/** A pseudo-field is part of a URI or a method: it has no space or control character in it. */
+const pseudoGrammar = /^[\x21-\x7e\x80-\xff]*$/;
 
 /** Fields about a connection, of which HTTP/2 has its own (RFC 9113, 8.2.2). */
 const connectionFields = new Set([
@@ -37,7 +39,7 @@ export function requestHeadOf(fields: readonly string[]): RequestHead | undefine
     const value = fields[at + 1] as string;
     if (name.startsWith(':')) {
       // They come first, once each, and are known (RFC 9113, 8.3).
-      if (hasRegular || pseudo.has(name) || !pseudoFields.has(name) || !valueGrammar.test(value))
+      if (hasRegular || pseudo.has(name) || !pseudoFields.has(name) || !pseudoGrammar.test(value))
         return undefined;
       pseudo.set(name, value);
       continue;
@@ -56,7 +58,9 @@ export function requestHeadOf(fields: readonly string[]): RequestHead | undefine
     const isPlain = path === undefined && !pseudo.has(':scheme') && pseudo.has(':authority');
     return isPlain ? { method, path: '', contentLength, fields, derived: undefined } : undefined;
   }
-  if (path === undefined || path === '' || !pseudo.get(':scheme')) return undefined;
+  if (path === undefined || !pseudo.get(':scheme')) return undefined;
+  // It begins with a slash, but for OPTIONS of the whole server (RFC 9113, 8.3.1).
+  if (!path.startsWith('/') && !(method === 'OPTIONS' && path === '*')) return undefined;
   return { method, path, contentLength, fields, derived: undefined };
 }
 
@@ -70,5 +74,5 @@ export function areTrailersWellFormed(fields: readonly string[]): boolean {
 
 function isRegularField(name: string, value: string): boolean {
   if (!tokenCharacter.test(name) || !valueGrammar.test(value)) return false;
-  return name === 'te' ? value === 'trailers' : !connectionFields.has(name);
+  return name === 'te' ? value.toLowerCase() === 'trailers' : !connectionFields.has(name);
 }

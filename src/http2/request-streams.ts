@@ -96,6 +96,7 @@ export class RequestStreams {
     if (stream.isClosed) return;
     this.open.delete(stream.id);
     this.#closed.add(stream.id, how);
+    this.#sender.forget(stream);
     stream.close(code);
   }
 
@@ -128,7 +129,7 @@ export class RequestStreams {
     stream.bodyLeft = head.contentLength;
     if (isEnd && head.contentLength) throw wrongLength(streamId);
     this.#onRequest(stream, head);
-    if (isEnd) stream.listener?.data(nothing, true);
+    if (isEnd && !stream.isClosed) stream.listener?.data(nothing, true);
     this.finish(stream);
     return true;
   }

@@ -1,7 +1,7 @@
 /** The sending side of a connection: frames, and the flow control that the peer asks for (RFC 9113, 5.2 and 6.9). */
 import type { Duplex } from 'node:stream';
 import { ConnectionError, errorCodes } from './error-codes.js';
-import { flags, frameHeaderBytes, frameTypes, writeFrameHeader } from './frames.js';
+import { flags, frameHeaderBytes, frameTypes, uint32, writeFrameHeader } from './frames.js';
 import { HpackEncoder } from './hpack/encoder.js';
 import { Output, type Slabs, slabBytes } from './output.js';
 import {
@@ -22,12 +22,14 @@ export interface SharedOutput {
 
 /** Bytes that one stream may send before the next has its turn. */
 const quantum = 64 << 10;
+/** A client may open its windows each time that it has taken so many bytes, however long the frame was. */
+const bytesPerUpdate = 4 << 10;
 /** A piece of body up to this size is copied beside the frames around it. */
 const copiedBytes = 8 << 10;
 
 export class Sender {
-  /** DATA frames that were sent. */
-  dataFrames = 0;
+  /** Frames that the client may send for the DATA that it was sent: two for each frame, more for a long one. */
+  earned = 0;
   readonly settings: PeerSettings = { ...defaultPeerSettings };
   /** Bytes that the connection may send. */
   #window = defaultWindow;
@@ -39,8 +41,8 @@ export class Sender {
   readonly #onEnded: (stream: Http2Stream) => void;
   /** Streams that have something to send and a window for it, in the order of their turns. */
   #queue: Http2Stream[] = [];
-  /** Streams that wait for the connection's window. */
-  #starved: Http2Stream[] = [];
+  /** Streams that wait for the connection's window, in the order of their turns. */
+  readonly #starved = new Set<Http2Stream>();
   #isScheduled = false;
 
   /**
@@ -99,7 +101,7 @@ export class Sender {
         if (stream.hasWaiting) this.enqueue(stream);
       }
     }
-    this.#control(frameTypes.settings, flags.ack, 0, empty);
+    this.#control(frameTypes.settings, flags.ack, 0, nothing);
   }
 
   ping(payload: Buffer, isAck: boolean): void {
@@ -126,7 +128,8 @@ export class Sender {
   grantConnection(bytes: number): boolean {
     if (this.#window + bytes > largestWindow) return false;
     this.#window += bytes;
-    for (const stream of this.#starved.splice(0)) if (stream.hasWaiting) this.enqueue(stream);
+    for (const stream of this.#starved) this.enqueue(stream);
+    this.#starved.clear();
     return true;
   }
 
@@ -147,10 +150,7 @@ export class Sender {
     if (length > this.settings.maxFrameBytes || length + frameHeaderBytes > slabBytes) {
       this.#longHeaders(streamId, block, endStream);
     } else {
-      const slab = this.#output.reserve(frameHeaderBytes + length);
-      const header = { length, type: frameTypes.headers, flags: flags.endHeaders | endStream, streamId };
-      const at = writeFrameHeader(slab, this.#output.end, header);
-      this.#output.advance(copy(block, slab, at));
+      this.#output.frame(frameTypes.headers, flags.endHeaders | endStream, streamId, block);
     }
     this.#schedule();
     if (isEnd) this.#ended(stream);
@@ -169,10 +169,15 @@ export class Sender {
     }
     this.#window -= length;
     stream.sendWindow -= length;
-    this.dataFrames++;
-    this.#copiedData(stream.id, body);
-    this.headers(stream, trailers, true);
+    if (length > 0) this.#output.frame(frameTypes.data, 0, stream.id, body);
+    this.#credit(length);
+    this.#trailers(stream, trailers);
     return true;
+  }
+
+  /** The stream has ended: it waits for nothing any more. */
+  forget(stream: Http2Stream): void {
+    this.#starved.delete(stream);
   }
 
   /** The stream has something to send. */
@@ -199,13 +204,20 @@ export class Sender {
   /** Gives each stream its turn, one after the other, until the socket has enough. */
   #pump(): void {
     let left = this.#maxUnsent - this.#output.unsent;
+    // The one that used up the connection's window: the next window is first for those that got nothing.
+    let served: Http2Stream | undefined;
     while (left > 0) {
       const stream = this.#queue.shift();
-      if (stream === undefined) return;
+      if (stream === undefined) break;
       stream.isQueued = false;
       if (stream.isClosed) continue;
-      left -= this.#sendSome(stream);
+      const sent = this.#sendSome(stream);
+      left -= sent;
+      if (this.#window > 0 || stream.waitingBytes === 0) continue;
+      if (sent > 0) served = stream;
+      else this.#starved.add(stream);
     }
+    if (served !== undefined) this.#starved.add(served);
   }
 
   /** Sends what a stream may send in its turn, and returns how many bytes it was. */
@@ -214,31 +226,39 @@ export class Sender {
     while (sent < quantum && stream.waitingBytes > 0) {
       const allowed = Math.min(this.#window, stream.sendWindow, this.settings.maxFrameBytes);
       const count = Math.min(stream.waitingBytes, allowed, quantum - sent);
-      if (count <= 0) {
-        // Its own window's update puts it back into the queue, the connection's all that wait for it.
-        if (this.#window <= 0) this.#starved.push(stream);
-        return sent;
-      }
+      // Its own window's update puts it back into the queue, the connection's all that wait for it.
+      if (count <= 0) return sent;
       const most = Math.min(this.#window, stream.sendWindow, quantum - sent);
       const gathered = count > copiedBytes ? stream.takeFrames(most, this.settings.maxFrameBytes) : undefined;
+      const { count: done } = gathered ?? { count };
+      this.#credit(done);
       if (gathered === undefined) this.#data(stream, count);
       else this.#output.append(gathered.bytes, gathered.onTaken);
-      const { count: done } = gathered ?? { count };
       this.#window -= done;
       stream.sendWindow -= done;
       sent += done;
     }
     const trailers = stream.dueTrailers;
-    if (trailers !== undefined) this.headers(stream, trailers, true);
-    else if (stream.waitingBytes > 0) this.enqueue(stream);
+    if (trailers !== undefined) this.#trailers(stream, trailers);
+    else if (stream.waitingBytes > 0 && this.#window > 0) this.enqueue(stream);
     return sent;
   }
 
+  /** Ends the stream; without trailers, by a DATA frame without bytes, which needs no window (RFC 9113, 6.9.1). */
+  #trailers(stream: Http2Stream, trailers: readonly string[]): void {
+    if (trailers.length > 0) {
+      this.headers(stream, trailers, true);
+      return;
+    }
+    this.#output.frame(frameTypes.data, flags.endStream, stream.id, nothing);
+    this.#schedule();
+    this.#ended(stream);
+  }
+
   #data(stream: Http2Stream, count: number): void {
-    this.dataFrames++;
     const { bytes, onTaken } = stream.take(count);
     if (count <= copiedBytes) {
-      this.#copiedData(stream.id, bytes);
+      this.#output.frame(frameTypes.data, 0, stream.id, bytes);
       onTaken?.();
       return;
     }
@@ -246,14 +266,6 @@ export class Sender {
     const header = { length: count, type: frameTypes.data, flags: 0, streamId: stream.id };
     this.#output.advance(writeFrameHeader(slab, this.#output.end, header));
     this.#output.append(bytes, onTaken);
-  }
-
-  #copiedData(streamId: number, bytes: Buffer): void {
-    const { length } = bytes;
-    const slab = this.#output.reserve(frameHeaderBytes + length);
-    const header = { length, type: frameTypes.data, flags: 0, streamId };
-    const at = writeFrameHeader(slab, this.#output.end, header);
-    this.#output.advance(copy(bytes, slab, at));
   }
 
   /** A block that is larger than a frame, or a slab, goes on in CONTINUATION frames (RFC 9113, 6.10). */
@@ -267,32 +279,19 @@ export class Sender {
     }
   }
 
+  #credit(bytes: number): void {
+    this.earned += 2 + Math.trunc(bytes / bytesPerUpdate);
+  }
+
   #ended(stream: Http2Stream): void {
     stream.isLocalClosed = true;
     this.#onEnded(stream);
   }
 
   #control(type: number, frameFlags: number, streamId: number, payload: Buffer): void {
-    const { length } = payload;
-    const slab = this.#output.reserve(frameHeaderBytes + length);
-    const at = writeFrameHeader(slab, this.#output.end, { length, type, flags: frameFlags, streamId });
-    this.#output.advance(copy(payload, slab, at));
+    this.#output.frame(type, frameFlags, streamId, payload);
     this.#schedule();
   }
 }
 
-const empty = Buffer.alloc(0);
-
-function uint32(value: number): Buffer {
-  const bytes = Buffer.allocUnsafe(4);
-  bytes.writeUInt32BE(value, 0);
-  return bytes;
-}
-
-/** Copies all bytes to `at` and returns where they end. A loop is faster for the few bytes of most header blocks. */
-function copy(from: Buffer, to: Buffer, at: number): number {
-  const { length } = from;
-  if (length > 24) to.set(from, at);
-  else for (let index = 0; index < length; index++) to[at + index] = from[index] as number;
-  return at + length;
-}
+const nothing = Buffer.alloc(0);

@@ -111,6 +111,10 @@ export class Http2Stream {
       onTaken?.(new StreamEndedError());
       return;
     }
+    if (bytes.length === 0) {
+      onTaken?.();
+      return;
+    }
     const left = bytes.length - (gaps === undefined ? 0 : gapBytes(bytes.length, gaps));
     this.#pieces.push({
       ...{ bytes, gaps, onTaken, left, underWay: 0, error: undefined },

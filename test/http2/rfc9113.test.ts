@@ -74,7 +74,8 @@ async function expectAlive(connection: RawConnection): Promise<void> {
 async function answered(connection: RawConnection, stream: number): Promise<void> {
   await connection.until((frames) =>
     frames.some(
-      (one) => one.stream === stream && one.type === types.headers && (one.flags & endStream) !== 0,
+      ({ stream: id, type, flags }) =>
+        id === stream && (type === types.headers || type === types.data) && (flags & endStream) !== 0,
     ),
   );
 }
@@ -138,6 +139,16 @@ const onConnection: readonly [string, number, ...Uint8Array[]][] = [
     '6.2 HEADERS too short for their priority',
     c.frameSizeError,
     frame(types.headers, endHeaders | withPriority, 1, Buffer.alloc(3)),
+  ],
+  [
+    '6.3 PRIORITY of another size on an idle stream, which cannot be reset',
+    c.frameSizeError,
+    frame(types.priority, 0, 1, Buffer.alloc(4)),
+  ],
+  [
+    '6.3 an idle stream that depends on itself',
+    c.protocolError,
+    frame(types.priority, 0, 1, Buffer.from([0, 0, 0, 1, 0])),
   ],
   ['6.3 PRIORITY on stream 0', c.protocolError, frame(types.priority, 0, 0, Buffer.alloc(5))],
   ['6.4 RST_STREAM on stream 0', c.protocolError, frame(types.reset, 0, 0, u32(8))],
@@ -329,6 +340,18 @@ const onStream: readonly [string, number, ...Uint8Array[]][] = [
   ['8.2.1 a name with a space', c.protocolError, headers(1, endStream, [...plain, 'x y', 'z'])],
   ['8.2.1 an empty name', c.protocolError, headers(1, endStream, [...plain, '', 'z'])],
   ['8.2.1 a line break in a value', c.protocolError, headers(1, endStream, [...plain, 'x', 'a\r\nb'])],
+  ['8.2.1 a space at the end of a value', c.protocolError, headers(1, endStream, [...plain, 'x', 'a '])],
+  ['8.2.1 a tab before a value', c.protocolError, headers(1, endStream, [...plain, 'x', '\ta'])],
+  [
+    '8.3.1 a :path that does not begin with a slash',
+    c.protocolError,
+    headers(1, endStream, [':method', 'GET', ':scheme', 'http', ':path', 'a']),
+  ],
+  [
+    '8.3.1 a :path with a space',
+    c.protocolError,
+    headers(1, endStream, [':method', 'GET', ':scheme', 'http', ':path', '/a b']),
+  ],
   ['8.2.1 a NUL in a value', c.protocolError, headers(1, endStream, [...plain, 'x', 'a\0b'])],
   ...['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade'].map(
     (name): [string, number, Buffer] => [
@@ -460,6 +483,11 @@ describe('what has to be taken', () => {
       data(1, endStream, Buffer.from('3')),
     ],
     ['8.2.2 te: trailers', headers(1, endStream, [...plain, 'te', 'trailers'])],
+    ['8.2.1 spaces inside a value', headers(1, endStream, [...plain, 'x', 'a b c'])],
+    [
+      '8.3.1 OPTIONS of the whole server',
+      headers(1, endStream, [':method', 'OPTIONS', ':scheme', 'http', ':path', '*']),
+    ],
     ['8.3.1 no :authority', headers(1, endStream, plain.slice(0, 6))],
   ];
 
@@ -764,6 +792,7 @@ describe('10.5 what asks for nothing is bounded', () => {
 
   it.each([
     ['PING', many(frame(types.ping, 0, 0, Buffer.alloc(8)))],
+    ['acknowledgements of PING', many(frame(types.ping, ack, 0, Buffer.alloc(8)))],
     ['SETTINGS', many(settingsFrame())],
     ['PRIORITY', many(frame(types.priority, 0, 1, Buffer.alloc(5)))],
     ['frames of unknown types', many(frame(0x33, 0, 0, none))],
