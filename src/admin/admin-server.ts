@@ -1,15 +1,21 @@
-/** The admin HTTP server: metrics, liveness, readiness, the original's expvar numbers. */
+/** The admin HTTP server: the status page, metrics, liveness, readiness, the original's expvar numbers. */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { DebugVars } from '../telemetry/domain-observer.js';
 import { prometheusContentType } from '../telemetry/prometheus-text.js';
 import type { ReadinessState } from '../telemetry/readiness.js';
+import type { StatusPage } from './status-page.js';
+import type { StatusSource } from './status-source.js';
+import { trafficOf } from './traffic.js';
+import { TrafficHistory } from './traffic-history.js';
 
 export interface AdminParts {
   readonly readiness: { readonly state: ReadinessState };
   /** Prometheus' text format. */
   readonly metricsText: () => string | Promise<string>;
   readonly debugVars: () => DebugVars | Promise<DebugVars>;
+  /** What the status page shows. */
+  readonly status: StatusSource;
   /** Receives the error of a failed request; the client learns only that it failed. */
   readonly failed: (error: unknown) => void;
 }
@@ -18,6 +24,7 @@ interface Answer {
   readonly status: number;
   readonly type: string;
   readonly body: string;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
 const json = 'application/json; charset=utf-8';
@@ -31,9 +38,12 @@ const maxHeaderSize = 8192;
 export class AdminServer {
   readonly #parts: AdminParts;
   readonly #server: Server;
+  readonly #history: TrafficHistory;
+  #page: Promise<StatusPage> | undefined;
 
   constructor(parts: AdminParts) {
     this.#parts = parts;
+    this.#history = new TrafficHistory(() => trafficOf(parts.status.numbers()));
     this.#server = createServer(
       {
         maxHeaderSize,
@@ -63,6 +73,7 @@ export class AdminServer {
 
   /** Stops listening and cuts what is open; answers are short. Idempotent. */
   close(): Promise<void> {
+    this.#history.close();
     return new Promise((resolve) => {
       // An error here only says that it was not listening.
       this.#server.close(() => resolve());
@@ -84,6 +95,7 @@ export class AdminServer {
       'content-length': body.length,
       'cache-control': 'no-store',
       'x-content-type-options': 'nosniff',
+      ...answer.headers,
       ...(answer.status === 405 ? { allow: 'GET, HEAD' } : undefined),
     });
     response.end(request.method === 'HEAD' ? undefined : body);
@@ -103,6 +115,7 @@ export class AdminServer {
     string,
     () => Answer | Promise<Answer>
   >([
+    ['/', () => this.#statusPage()],
     ['/healthz', () => ({ status: 200, type: plain, body: 'ok\n' })],
     ['/readyz', () => this.#readyz()],
     ['/metrics', () => this.#metrics()],
@@ -124,6 +137,24 @@ export class AdminServer {
         storage: storageUp ? 'up' : 'down',
         workers,
       })}\n`,
+    };
+  }
+
+  async #statusPage(): Promise<Answer> {
+    const { status: source, readiness } = this.#parts;
+    // Loaded when somebody looks, which on most servers is never.
+    this.#page ??= import('./status-page.js')
+      .then(({ StatusPage }) => StatusPage.open({ source, readiness, history: this.#history }))
+      .catch((error: unknown) => {
+        this.#page = undefined;
+        throw error;
+      });
+    const page = await this.#page;
+    return {
+      status: 200,
+      type: 'text/html; charset=utf-8',
+      body: page.html(),
+      headers: { 'content-security-policy': page.policy, 'referrer-policy': 'no-referrer' },
     };
   }
 

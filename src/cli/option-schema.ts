@@ -102,7 +102,7 @@ export const options = {
     group: 'Where it listens',
     placeholder: 'host:port',
     default: '127.0.0.1:9464',
-    help: 'where /metrics, /healthz, /readyz and /debug/vars are served over HTTP, in plain text; port 0 takes a free one, off serves them nowhere',
+    help: 'where the status page (/), /metrics, /healthz, /readyz and /debug/vars are served over HTTP, in plain text; port 0 takes a free one, off serves them nowhere',
     schema: addressOrOff(),
   }),
   workers: option({

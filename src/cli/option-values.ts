@@ -118,13 +118,17 @@ export function listenAddress(): z.ZodType<Address | SocketAddress, string> {
 /** Milliseconds. */
 export function duration(min: number, max: number): z.ZodType<number, string> {
   const units = { ms: 1, s: second, m: 60 * second, h: 3600 * second };
-  return quantity(units, min, max, `must be a duration such as 250ms, 5s or 2m, from ${min}ms to 24h`);
+  return quantity(units, min, max, `must be a duration such as 250ms, 5s or 2m, from ${min}ms to 24h`).meta({
+    quantity: 'duration',
+  });
 }
 
 /** Bytes. */
 export function size(min: number, max: number): z.ZodType<number, string> {
   const range = `from ${min === 0 ? 0 : `${min / kib}KiB`} to ${max / mib}MiB`;
-  return quantity({ B: 1, KiB: kib, MiB: mib }, min, max, `must be a size such as 256KiB, ${range}`);
+  return quantity({ B: 1, KiB: kib, MiB: mib }, min, max, `must be a size such as 256KiB, ${range}`).meta({
+    quantity: 'size',
+  });
 }
 
 /** A number of things at once. */
@@ -171,6 +175,29 @@ function quantity(
 export function oneOf<const T extends string>(...values: readonly T[]): z.ZodType<T, string> {
   const problem = `must be one of ${values.join(', ')}`;
   return parsed((text) => values.find((value) => value === text), problem).meta({ choices: values });
+}
+
+/** A value of an option as it may be written, without its secrets: `10m`, `16MiB`, `host:port`. */
+export function writtenValue(schema: z.ZodType, value: unknown): string {
+  if (value === undefined) return '';
+  if (typeof value === 'number') {
+    const quantity = schema.meta()?.['quantity'];
+    if (quantity === 'duration') return inUnits(value, ['h', 'm', 's', 'ms'], [60, 60, 1000]);
+    if (quantity === 'size') return inUnits(value, ['MiB', 'KiB', 'B'], [1024, 1024]);
+  }
+  if (typeof value === 'object' && value !== null && ('host' in value || 'socketPath' in value))
+    return formatAddress(value as Address | SocketAddress);
+  return String(value);
+}
+
+/** The largest unit of which the value is a whole number. */
+function inUnits(value: number, units: readonly string[], steps: readonly number[]): string {
+  if (value === 0) return '0';
+  for (const [index, unit] of units.entries()) {
+    const factor = steps.slice(index).reduce((product, step) => product * step, 1);
+    if (value % factor === 0) return `${value / factor}${unit}`;
+  }
+  return String(value);
 }
 
 /** What `oneOf` was made of; nothing for any other schema. */

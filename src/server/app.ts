@@ -26,7 +26,7 @@ export interface App {
   readonly described: { readonly cache: string; readonly storage: string };
   readonly readiness: Readiness;
   /** The metrics of this process. */
-  readonly telemetry: Pick<Telemetry, 'report' | 'metricsText' | 'debugVars'>;
+  readonly telemetry: Pick<Telemetry, 'report' | 'metricsText' | 'debugVars' | 'errors'>;
   /** Listens for gRPC; resolves with the port. Rejects with a `ListenError`. */
   listen(): Promise<number>;
   /** Serves gRPC on a connection that another process accepted. */
@@ -156,8 +156,10 @@ async function compose(config: Config, context: ProcessContext, shutdown: Shutdo
   const watch = new StorageWatch(storage, {
     isUp: () => readiness.storageUp,
     onSeen: () => readiness.storageWasSeen(),
-    onAbsent: (error) =>
-      log.warn(isDefect(error) ? { err: error } : {}, absenceLine(error, readiness.state.storageSeen)),
+    onAbsent: (error) => {
+      telemetry.errors.add('The storage is not there', error);
+      log.warn(isDefect(error) ? { err: error } : {}, absenceLine(error, readiness.state.storageSeen));
+    },
     intervalMs: storageCheckInterval,
   });
   return {

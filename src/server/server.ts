@@ -1,5 +1,7 @@
 /** The server as one process, listening on its own addresses. */
 
+import { statusFamilies } from '../admin/traffic.js';
+import { describeConfig } from '../cli/described-config.js';
 import type { Config } from '../cli/options.js';
 import { withCause, withoutStack } from '../telemetry/error-text.js';
 import { type App, openApp, type ProcessContext } from './app.js';
@@ -39,6 +41,13 @@ async function opened(app: App, config: Config, { log, version }: ProcessContext
     readiness,
     metricsText: telemetry.metricsText,
     debugVars: telemetry.debugVars,
+    status: {
+      ...{ version, described },
+      settings: describeConfig(config, described),
+      numbers: () => telemetry.report(statusFamilies),
+      errors: () => telemetry.errors.list(),
+      workers: () => [],
+    },
     failed: (error) => log.error({ err: withoutStack(error) }, withCause('an admin request failed', error)),
   });
   app.onShutdown('admin', admin.close);

@@ -18,6 +18,7 @@ import { withCause, withoutStack } from './error-text.js';
 import type { Instruments } from './instruments.js';
 import type { LogLimiter } from './log-limiter.js';
 import type { Histogram, Sum } from './metric-registry.js';
+import type { RecentErrors } from './recent-errors.js';
 import { type CallSpan, type MetadataReader, recordFailure, type Tracing } from './tracing.js';
 
 const service = 'layercache.v1.LayerCacheService';
@@ -37,6 +38,7 @@ export interface CallTelemetryParts {
   readonly tracing: Tracing | undefined;
   readonly log: Logger;
   readonly limiter: LogLimiter;
+  readonly errors: RecentErrors;
   readonly accessLog: boolean;
 }
 
@@ -149,6 +151,7 @@ class Call implements ObservedCall {
     if (this.#span !== undefined) this.#endSpan(this.#span, code, error);
     if (parts.accessLog && parts.log.isLevelEnabled('info')) this.#logLine(code, error, seconds);
     this.#logFault(code, error);
+    if (serverFaults.has(code)) parts.errors.add(`${this.#method.name}: ${code}`, error);
   }
 
   #endSpan({ span }: CallSpan, code: string, error: unknown): void {

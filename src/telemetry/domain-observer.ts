@@ -9,6 +9,7 @@ import { withCause, withoutStack } from './error-text.js';
 import type { Instruments } from './instruments.js';
 import type { LogLimiter } from './log-limiter.js';
 import type { Sum } from './metric-registry.js';
+import type { RecentErrors } from './recent-errors.js';
 
 /** One operation's numbers as the original published them through expvar. */
 export interface OperationVars {
@@ -54,16 +55,25 @@ class Counted {
   }
 }
 
+export interface DomainObserverParts {
+  readonly instruments: Instruments;
+  readonly log: Logger;
+  readonly limiter: LogLimiter;
+  readonly errors: RecentErrors;
+}
+
 export class DomainObserver implements Observer {
   readonly #log: Logger;
   readonly #limiter: LogLimiter;
+  readonly #errors: RecentErrors;
   readonly #counted: Readonly<Record<CountedOperation, Counted>>;
   readonly #evictions: Readonly<Record<EvictionReason, Sum>>;
   readonly #revalidations: Readonly<Record<RevalidationResult, Sum>>;
 
-  constructor(instruments: Instruments, log: Logger, limiter: LogLimiter) {
+  constructor({ instruments, log, limiter, errors }: DomainObserverParts) {
     this.#log = log;
     this.#limiter = limiter;
+    this.#errors = errors;
     this.#counted = {
       exists: new Counted('exists', instruments),
       stat: new Counted('stat', instruments),
@@ -107,6 +117,7 @@ export class DomainObserver implements Observer {
 
   cacheFailed(operation: string, error: CacheError): void {
     const wrongKey = error instanceof CacheKeyError;
+    this.#errors.add(wrongKey ? 'A cache key holds another type' : 'The cache failed', error);
     this.#limiter.write(`cache ${operation} ${wrongKey}`, (suppressed) => {
       this.#log.error(
         { err: withoutStack(error), operation, suppressed },
@@ -123,6 +134,7 @@ export class DomainObserver implements Observer {
   }
 
   corrupt(digest: Digest, error: Error): void {
+    this.#errors.add('Storage holds something else than it says', error);
     this.#limiter.write('corrupt', (suppressed) => {
       this.#log.error(
         { err: withoutStack(error), digest, suppressed },
@@ -134,6 +146,7 @@ export class DomainObserver implements Observer {
   revalidated(result: RevalidationResult, error: unknown): void {
     this.#revalidations[result].value++;
     if (result !== 'failed') return;
+    this.#errors.add('A cached layer could not be checked', error);
     this.#limiter.write('revalidation failed', (suppressed) => {
       this.#log.warn(
         { err: withoutStack(error), suppressed },

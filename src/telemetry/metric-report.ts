@@ -26,12 +26,19 @@ export interface HistogramReport extends Description {
 
 export type FamilyReport = NumbersReport | HistogramReport;
 
-/** Reads the registry now. A family that cannot be read is left out and its error returned. */
-export function reportOf(registry: MetricRegistry): { families: FamilyReport[]; errors: unknown[] } {
+/**
+ * Reads the registry now, or those of its families that are `wanted`. A family
+ * that cannot be read is left out and its error returned.
+ */
+export function reportOf(
+  registry: MetricRegistry,
+  wanted?: ReadonlySet<string>,
+): { families: FamilyReport[]; errors: unknown[] } {
   const families: FamilyReport[] = [];
   const errors: unknown[] = [];
   for (const family of registry.families) {
     const { name, unit, help } = family;
+    if (wanted !== undefined && !wanted.has(name)) continue;
     try {
       if (family.kind === 'histogram') {
         const series = [...family.series];

@@ -20,6 +20,7 @@ import { exportRequest } from './otlp-request.js';
 import { ProcessMetrics } from './process-metrics.js';
 import { PrometheusText } from './prometheus-text.js';
 import type { Readiness } from './readiness.js';
+import { RecentErrors } from './recent-errors.js';
 import { RegistryProducer } from './registry-producer.js';
 import { TimedDriver } from './timed-driver.js';
 import type { Tracing } from './tracing.js';
@@ -52,8 +53,10 @@ export interface Telemetry {
   measured(cache: LayerInfoCache): LayerInfoCache;
   /** The driver, measured. */
   timed(driver: StorageDriver): StorageDriver;
-  /** The numbers of this process. */
-  report(): FamilyReport[];
+  /** The numbers of this process, or of the families that are wanted. */
+  report(wanted?: ReadonlySet<string>): FamilyReport[];
+  /** What failed last. */
+  readonly errors: RecentErrors;
   /** The text of `/metrics` for this process. */
   metricsText(): string;
   /** The values of `/debug/vars` for this process. */
@@ -82,7 +85,8 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
   const processMetrics = new ProcessMetrics(registry);
   const service = describeService(options.version, options.worker);
   const text = new PrometheusText(service);
-  const observer = new DomainObserver(instruments, log, limiter);
+  const errors = new RecentErrors();
+  const observer = new DomainObserver({ instruments, log, limiter, errors });
 
   const diagnostics = new OtelDiagnostics(log);
   const request = exportRequest(process.env);
@@ -105,7 +109,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
   }
 
   return {
-    callObserver: new CallTelemetry({ instruments, tracing, log, limiter, accessLog }),
+    callObserver: new CallTelemetry({ instruments, tracing, log, limiter, errors, accessLog }),
     observer,
     measured: (cache) =>
       new MeasuredCache(cache, {
@@ -123,7 +127,8 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
         tracing,
         up: (up, error) => readiness.storageIs(up, error),
       }),
-    report: () => reportOf(registry).families,
+    report: (wanted) => reportOf(registry, wanted).families,
+    errors,
     metricsText: () => text.of([reportOf(registry).families]),
     debugVars: () => observer.debugVars,
     shutdown: async () => {

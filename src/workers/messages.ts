@@ -3,11 +3,13 @@ import type { Config } from '../cli/options.js';
 import type { DebugVars } from '../telemetry/domain-observer.js';
 import type { FamilyReport } from '../telemetry/metric-report.js';
 import type { ReadinessState } from '../telemetry/readiness.js';
+import type { RecentError } from '../telemetry/recent-errors.js';
 
 /** The metrics of one process. */
 export interface ProcessReport {
   readonly metrics: readonly FamilyReport[];
   readonly vars: DebugVars;
+  readonly errors: readonly RecentError[];
 }
 
 /** The first message to a worker. */

@@ -6,6 +6,7 @@ import { type FamilyReport, lasting, merged, reportOf } from '../telemetry/metri
 import { describeService } from '../telemetry/otel-resource.js';
 import { ProcessMetrics } from '../telemetry/process-metrics.js';
 import { PrometheusText } from '../telemetry/prometheus-text.js';
+import { mergedErrors, type RecentError } from '../telemetry/recent-errors.js';
 import type { ProcessReport } from './messages.js';
 
 export class SupervisorMetrics {
@@ -15,7 +16,7 @@ export class SupervisorMetrics {
   readonly #process = new ProcessMetrics(this.#registry);
   readonly #text: PrometheusText;
   /** The counts of workers that have ended. */
-  #past: ProcessReport = { metrics: [], vars: mergedVars([]) };
+  #past: ProcessReport = { metrics: [], vars: mergedVars([]), errors: [] };
 
   constructor(version: string, droppedLines: () => number, readyWorkers: () => number) {
     this.#text = new PrometheusText(describeService(version, undefined));
@@ -35,10 +36,11 @@ export class SupervisorMetrics {
   }
 
   /** Keeps the counts of a worker that has ended, so that no counter falls. */
-  keep({ metrics, vars }: ProcessReport): void {
+  keep({ metrics, vars, errors }: ProcessReport): void {
     this.#past = {
       metrics: merged([this.#past.metrics, lasting(metrics)]),
       vars: mergedVars([this.#past.vars, vars]),
+      errors: mergedErrors([this.#past.errors, errors]),
     };
   }
 
@@ -50,6 +52,15 @@ export class SupervisorMetrics {
 
   debugVars(reports: readonly ProcessReport[]): DebugVars {
     return mergedVars([this.#past.vars, ...reports.map(({ vars }) => vars)]);
+  }
+
+  /** The numbers of all workers, ended ones included. */
+  numbers(reports: readonly ProcessReport[]): readonly FamilyReport[] {
+    return merged([...reports.map(({ metrics }) => metrics), this.#past.metrics]);
+  }
+
+  errors(reports: readonly ProcessReport[]): readonly RecentError[] {
+    return mergedErrors([this.#past.errors, ...reports.map(({ errors }) => errors)]);
   }
 
   close(): void {

@@ -5,6 +5,7 @@
  */
 
 import { createServer } from 'node:net';
+import { describeConfig } from '../cli/described-config.js';
 import { formatAddress } from '../cli/option-values.js';
 import type { Config } from '../cli/options.js';
 import { listenAt } from '../grpc/listen.js';
@@ -79,6 +80,7 @@ class Supervisor {
       log.error({ err: withoutStack(error) }, withCause('a connection could not be accepted', error)),
     );
     const pool = this.#pool;
+    const described = first.described ?? { cache: '', storage: '' };
     const admin = await openAdminListener(config, {
       readiness: {
         get state() {
@@ -87,12 +89,23 @@ class Supervisor {
       },
       metricsText: async () => this.#numbers.metricsText(await pool.reports()),
       debugVars: async () => this.#numbers.debugVars(await pool.reports()),
+      status: {
+        ...{ version: this.#version, described },
+        settings: describeConfig(config, described),
+        numbers: () => this.#numbers.numbers(pool.lastReports),
+        errors: () => this.#numbers.errors(pool.lastReports),
+        workers: () =>
+          pool.workers.map(({ number, pid, state, report }) => ({
+            ...{ number, pid, state },
+            numbers: report?.metrics ?? [],
+          })),
+      },
       failed: (error) => log.error({ err: withoutStack(error) }, withCause('an admin request failed', error)),
     });
     this.#closeAdmin = admin.close;
     logStart(config, log, this.#version, {
       ...{ listen, admin: admin.address },
-      ...(first.described ?? { cache: '', storage: '' }),
+      ...described,
       workers: config.workers,
     });
     this.#pool.startOthers();

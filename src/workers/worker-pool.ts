@@ -102,6 +102,11 @@ export class WorkerPool implements WorkerListener {
   async reports(): Promise<readonly ProcessReport[]> {
     this.#polling ??= this.#pollAll();
     await this.#polling;
+    return this.lastReports;
+  }
+
+  /** The last report of each worker, at most a second old. */
+  get lastReports(): readonly ProcessReport[] {
     return this.workers.flatMap(({ report }) => report ?? []);
   }
 

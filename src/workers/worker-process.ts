@@ -84,7 +84,9 @@ class WorkerProcess {
 
   #report(): ProcessReport | undefined {
     const telemetry = this.#app?.telemetry;
-    return telemetry && { metrics: telemetry.report(), vars: telemetry.debugVars() };
+    if (telemetry === undefined) return undefined;
+    const { errors } = telemetry;
+    return { metrics: telemetry.report(), vars: telemetry.debugVars(), errors: errors.list() };
   }
 
   #take(socket: Socket | undefined): void {

@@ -2,6 +2,7 @@ import { request } from 'node:http';
 import { connect } from 'node:net';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { AdminServer } from '../../src/admin/admin-server.js';
+import type { StatusSource } from '../../src/admin/status-source.js';
 import { Readiness } from '../../src/telemetry/readiness.js';
 import { startTelemetry, type Telemetry } from '../../src/telemetry/telemetry.js';
 import { LogLines } from '../parts/log-lines.js';
@@ -14,6 +15,17 @@ let failures: unknown[];
 let metricsText: () => string | Promise<string>;
 let base: string;
 let port: number;
+
+function statusOf({ report, errors }: Telemetry): StatusSource {
+  return {
+    version: '1',
+    settings: [{ name: 'cache', value: '<memory:>' }],
+    described: { cache: '<memory:>', storage: 'file:///registry' },
+    numbers: () => report(),
+    errors: () => errors.list(),
+    workers: () => [],
+  };
+}
 
 beforeEach(async () => {
   readiness = new Readiness();
@@ -30,6 +42,7 @@ beforeEach(async () => {
     readiness,
     metricsText: () => metricsText(),
     debugVars: () => telemetry.debugVars(),
+    status: statusOf(telemetry),
     failed: (error) => failures.push(error),
   });
   port = await admin.listen('127.0.0.1', 0);
@@ -81,7 +94,7 @@ it('/debug/vars has the original’s shape', async () => {
 });
 
 it('knows no other path and no other method', async () => {
-  expect((await fetch(`${base}/`)).status).toBe(404);
+  expect((await fetch(`${base}/status`)).status).toBe(404);
   expect((await fetch(`${base}/metrics/`)).status).toBe(404);
   expect((await fetch(`${base}/toString`)).status).toBe(404);
   const posted = await fetch(`${base}/metrics`, { method: 'POST', body: 'x' });
@@ -115,6 +128,7 @@ it('a port in use rejects, and says so', async () => {
     readiness,
     metricsText: () => telemetry.metricsText(),
     debugVars: () => telemetry.debugVars(),
+    status: statusOf(telemetry),
     failed: () => undefined,
   });
   await expect(second.listen('127.0.0.1', port)).rejects.toMatchObject({ code: 'EADDRINUSE' });
@@ -143,4 +157,26 @@ it('refuses headers beyond its bound', async () => {
       .end();
   });
   expect(status).toBe(431);
+});
+
+it('the status page tells the numbers of this moment under a strict policy, its parts escaped', async () => {
+  telemetry.observer.requested('exists', 4);
+  telemetry.observer.resolved('exists', 'hit', 3);
+  telemetry.observer.resolved('exists', 'miss', 1);
+  telemetry.errors.add('The cache failed', Object.assign(new Error('/secret'), { code: 'ECONNREFUSED' }));
+  const response = await fetch(`${base}/`);
+  const page = await response.text();
+  expect(response.headers.get('content-type')).toBe('text/html; charset=utf-8');
+  const policy = response.headers.get('content-security-policy') ?? '';
+  expect(policy).toMatch(
+    /^default-src 'none'; style-src 'sha256-[^']+'; script-src 'sha256-[^']+'; connect-src 'self'; /,
+  );
+  expect(policy).not.toContain('unsafe');
+  expect(page).toContain('Not ready');
+  expect(page).toContain('since the start 75\u00a0%');
+  expect(page).toContain('ECONNREFUSED');
+  expect(page).not.toContain('secret');
+  expect(page).toContain('&#60;memory:&#62;');
+  readiness.storageWasSeen();
+  expect(await (await fetch(`${base}/`)).text()).toContain('role="status" id="status">Ready<');
 });

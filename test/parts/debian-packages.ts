@@ -11,6 +11,7 @@ const needed = {
   'redis-server': 'redis-server',
   'docker-registry': 'docker-registry',
   radosgw: 'radosgw',
+  chromium: 'chromium',
   'ceph-mon': 'ceph-mon',
   'ceph-osd': 'ceph-osd',
   ceph: 'ceph-common',
