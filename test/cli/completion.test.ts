@@ -57,18 +57,19 @@ const completers: readonly [shell: string, complete: Completer][] = [
   ],
 ];
 
-// An interactive zsh on a terminal of its own, whose `compadd` tells what it is given.
+// An interactive zsh on a terminal of its own, whose `compadd` tells what it is given, between
+// characters that its echoed definition does not hold.
 const zshDriver = `
 zmodload zsh/zpty
 zpty z zsh -f -i
 zpty -w z 'PS1=; autoload -Uz compinit; compinit -u -D; source '$1
-zpty -w z 'compadd() { local -a a; builtin compadd -O a "$@"; print -lr -- "<"$^a">" > /dev/tty; builtin compadd "$@" }'
-zpty -w z 'print rea''dy'
-zpty -r z out '*ready*'
+zpty -w z 'compadd() { local -a a; builtin compadd -O a "$@"; printf "\\074%s\\076\\n" $a > /dev/tty; builtin compadd "$@" }'
+zpty -w z 'ask() { _main_complete; printf "\\074over\\076\\n" > /dev/tty }; zle -C ask complete-word ask; bindkey "^I" ask'
+zpty -w z 'printf "\\074begin\\076\\n"'
+zpty -r z out '*<begin>*'
 zpty -n -w z "$2"$'\\t'
-zpty -n -w z $'\\C-e\\C-u'"print do''ne"$'\\n'
-zpty -r z out '*done*'
-print -r -- $out | grep -o '<[^<>]*>' | tr -d '<>' | sort -u
+zpty -r z out '*<over>*'
+print -r -- $out | grep -o '<[^<>]*>' | tr -d '<>' | grep -vx over | sort -u
 zpty -d z
 `;
 

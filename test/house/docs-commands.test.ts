@@ -109,12 +109,6 @@ it('docs/security.md', { timeout: 120_000 }, async () => {
   await expect(tokens?.()).rejects.toThrow('unauthenticated');
 });
 
-it('docs/warming.md', { timeout: 120_000 }, async () => {
-  const [warm, ...more] = await blocks('docs/warming.md');
-  expect(more).toEqual([]);
-  expect(await warm?.()).toContain('warmed 1 layers of 1 repositories');
-});
-
 /** The certificate of docs/security.md, whose key also signs the tokens. */
 async function makeCertificate(): Promise<void> {
   const page = await readPage('docs/security.md');
