@@ -17,7 +17,14 @@ import { DirectCall, type DirectCallParts, failedAnswer } from './direct-call.js
 import type { GrpcJsTransport } from './grpc-js-transport.js';
 import { InnerConnection } from './inner-connection.js';
 import type { StallWatch } from './stall-watch.js';
-import type { Peer, RequestGate, RpcMethod, Transport, TransportSettings } from './transport.js';
+import {
+  type Peer,
+  type RequestGate,
+  type RpcMethod,
+  stallingCode,
+  type Transport,
+  type TransportSettings,
+} from './transport.js';
 
 /** Bytes that a request may send before we have read them; a FindMissing of 1,000 digests has 75 KB. */
 const streamWindow = 256 << 10;
@@ -29,7 +36,9 @@ const maxHeaderListBytes = 64 << 10;
 /** A healthy frontend resets many streams when a storage hangs and its calls run into their deadlines. */
 const resetLimits = { resetBurst: 2000, resetRate: 1000 };
 
-const unsupportedMediaType = [':status', '415'];
+/** To what is no gRPC, in words for whoever tries with a browser or curl. */
+const unsupportedMediaType = [':status', '415', 'content-type', 'text/plain; charset=utf-8'];
+const whatIsSpoken = Buffer.from('This port speaks gRPC: layercache.v1.LayerCacheService.\n');
 
 export interface DirectTransportParts {
   readonly methods: readonly RpcMethod[];
@@ -103,10 +112,24 @@ export class DirectTransport implements Transport {
         if (this.#opened.push(opened) === 1) this.#shared.turns.atEnd(this.#watchOpened);
       }
     } else if (head.derived === notGrpc) {
-      stream.respond(unsupportedMediaType, true);
+      this.#refuseNonGrpc(stream);
     } else {
       this.#inner.forward(stream, head);
     }
+  }
+
+  /** Answers once the request has ended, so that its faults are told first. */
+  #refuseNonGrpc(stream: Http2Stream): void {
+    const { stallWatch } = this.#callParts;
+    const watched = stallWatch.watch(() => stream.reset(stallingCode));
+    watched.began();
+    stream.listener = {
+      data: (bytes, isEnd) => {
+        if (isEnd) stream.respondWhole(unsupportedMediaType, whatIsSpoken, []);
+        else stream.consume(bytes.length);
+      },
+      closed: () => stallWatch.unwatch(watched),
+    };
   }
 
   readonly #watchOpened = (): void => {
@@ -117,10 +140,10 @@ export class DirectTransport implements Transport {
 
   /** What to do with requests of that head. */
   #read(head: RequestHead): CallHead | typeof notGrpc | typeof forwarded {
-    const method = this.#methods.get(head.path);
-    if (method === undefined) return forwarded;
     const [contentType] = valuesOf(head.fields, 'content-type');
-    return contentType?.startsWith('application/grpc') === true ? new CallHead(method, head) : notGrpc;
+    if (contentType?.startsWith('application/grpc') !== true) return notGrpc;
+    const method = this.#methods.get(head.path);
+    return method === undefined ? forwarded : new CallHead(method, head);
   }
 }
 

@@ -81,6 +81,15 @@ const cases: Record<string, Call> = {
   'a deadline that is none': { headers: { 'grpc-timeout': 'soon' }, writes: [hello] },
 };
 
+it('a request that is no gRPC is told so in words, whatever its path', async () => {
+  const session = connectTo(await start('direct'));
+  onTestFinished(() => session.destroy());
+  const stream = session.request({ ':path': '/' });
+  const [head] = await once(stream, 'response');
+  expect(head).toMatchObject({ ':status': 415, 'content-type': 'text/plain; charset=utf-8' });
+  expect(String(Buffer.concat(await stream.toArray()))).toContain('speaks gRPC');
+});
+
 describe('on the wire a call is what grpc-js makes of it:', () => {
   it.each(Object.entries(cases))('%s', async (_what, asked) => {
     const [own, theirs] = await Promise.all([start('direct'), start('grpc-js')]);

@@ -123,6 +123,8 @@ export async function wireAnswer(
   if (open === true) await once(stream, 'end');
   stream.end();
   await closed;
+  // `direct` says in words what it speaks; grpc-js does not.
+  if (String(heads[0]?.[':status']) === '415') return { status: 415 };
   const undated = heads.map(({ date: _, ...head }) => ({ ...head }));
   return { heads: undated, data: Buffer.concat(chunks).toString('latin1'), code: stream.rstCode };
 }
