@@ -49,6 +49,12 @@ export interface DirectTransportParts {
   readonly library: GrpcJsTransport;
 }
 
+/** What belongs to one connection. */
+interface Client {
+  readonly peer: () => Peer;
+  readonly inner: InnerConnection;
+}
+
 export class DirectTransport implements Transport {
   readonly #methods: ReadonlyMap<string, RpcMethod>;
   readonly #options: Http2Options;
@@ -56,7 +62,7 @@ export class DirectTransport implements Transport {
   readonly #callParts: DirectCallParts;
   readonly #ages: ConnectionAges<Http2Connection>;
   readonly #connections = new Set<Http2Connection>();
-  readonly #inner: InnerConnection;
+  readonly #library: GrpcJsTransport;
   #refusal: readonly string[] | undefined;
   /** The calls that began in this turn of the event loop. */
   #opened: DirectCall[] = [];
@@ -71,19 +77,22 @@ export class DirectTransport implements Transport {
     };
     this.#callParts = { gate, stallWatch, maxMessageBytes };
     this.#ages = new ConnectionAges(settings.connectionAgeMs, (connection) => connection.shutdown());
-    this.#inner = new InnerConnection(library);
+    this.#library = library;
   }
 
   accept(socket: Duplex): void {
     const peer = peerOf(socket);
+    // One for each connection, so that its limits hold for each, and no client takes the streams of another.
+    const inner = new InnerConnection(this.#library);
     const connection = new Http2Connection(
       socket,
       this.#options,
       this.#shared,
-      (stream, head) => this.#answer(stream, head, peer),
+      (stream, head) => this.#answer(stream, head, { peer, inner }),
       () => {
         this.#connections.delete(connection);
         this.#ages.delete(connection);
+        inner.close();
       },
     );
     this.#connections.add(connection);
@@ -96,10 +105,9 @@ export class DirectTransport implements Transport {
 
   close(): void {
     this.#ages.close();
-    this.#inner.close();
   }
 
-  #answer(stream: Http2Stream, head: RequestHead, peer: () => Peer): void {
+  #answer(stream: Http2Stream, head: RequestHead, { peer, inner }: Client): void {
     head.derived ??= this.#read(head);
     if (head.derived instanceof CallHead) {
       const call = head.derived;
@@ -114,7 +122,7 @@ export class DirectTransport implements Transport {
     } else if (head.derived === notGrpc) {
       this.#refuseNonGrpc(stream);
     } else {
-      this.#inner.forward(stream, head);
+      inner.forward(stream, head);
     }
   }
 

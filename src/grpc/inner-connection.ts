@@ -1,6 +1,6 @@
 /**
- * The way of requests that grpc-js answers: one HTTP/2 connection to it inside
- * the process, opened when it is first needed, and a stream of it for each.
+ * The way of requests that grpc-js answers: for each connection of a client one
+ * HTTP/2 connection to it inside the process, opened when it is first needed.
  */
 import {
   type ClientHttp2Session,

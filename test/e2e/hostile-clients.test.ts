@@ -4,11 +4,13 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, it, onTestFinished } from 'vitest';
 import type { Digest } from '../../src/reference/digest.js';
+import { callFrames, preface, settingsFrame, types } from '../parts/http2-frames.js';
 import { LayerClient } from '../parts/layer-client.js';
 import { LayercacheProcess } from '../parts/layercache-process.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
+import { RawConnection } from '../parts/raw-connection.js';
 import { TemporaryTree } from '../parts/temporary-tree.js';
 import { HostileClients } from './hostile-clients.js';
 
@@ -95,4 +97,13 @@ it.each(names)('others are served, and nothing is left behind: %s', async (name)
   if (endings.test(name)) await expect.poll(() => [...hostile.ends]).not.toContain('open');
   hostile.leave();
   await expect.poll(descriptors, { timeout: 5000 }).toBeLessThanOrEqual(before);
+});
+
+it('others are told their health while watches of three connections never end', async () => {
+  await hostile.attacks['health watches that never end']?.();
+  const probe = await RawConnection.open(server.listen);
+  onTestFinished(() => probe.destroy());
+  const check = callFrames('/grpc.health.v1.Health/Check', 1, Buffer.alloc(0));
+  await probe.write(Buffer.concat([preface, settingsFrame(), check]));
+  await probe.until((frames) => frames.some(({ type, stream }) => type === types.data && stream === 1));
 });

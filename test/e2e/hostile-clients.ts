@@ -28,6 +28,7 @@ const mostInFrame = 16_384;
 const service = '/layercache.v1.LayerCacheService';
 const fetchPath = `${service}/Fetch`;
 const statPath = `${service}/Stat`;
+const watchPath = '/grpc.health.v1.Health/Watch';
 const findMissingPath = `${service}/FindMissing`;
 
 /** Bytes that a flood sends between two breaths. */
@@ -117,6 +118,7 @@ export class HostileClients {
     },
     'requests of which the end never comes': () => this.#unfinished(statPath),
     'Fetches of which the end never comes': () => this.#unfinished(fetchPath),
+    'health watches that never end': () => this.#watches(),
     'frames for streams that are not': () =>
       this.#connect(
         20,
@@ -227,6 +229,20 @@ export class HostileClients {
         }
       }),
     );
+  }
+
+  /** As many on each connection as one may have. */
+  async #watches(): Promise<void> {
+    const connections = await this.#connect(3, preface, settingsFrame());
+    for (const connection of connections) {
+      const calls = Array.from({ length: 250 }, (_, call) =>
+        callFrames(watchPath, 2 * call + 1, Buffer.alloc(0)),
+      );
+      await connection.write(Buffer.concat(calls));
+      await connection.until((frames) =>
+        frames.some(({ type, stream }) => type === types.data && stream === 499),
+      );
+    }
   }
 
   #stat(): Uint8Array {

@@ -5,6 +5,7 @@ import { FindMissingRequest } from '../../src/gen/layercache/v1/layer_cache.js';
 import { InvalidInputError } from '../../src/layer/errors.js';
 import type { Digest } from '../../src/reference/digest.js';
 import { allTargets, fuzz } from '../../tools/fuzz/fuzz.js';
+import { sessionTarget } from '../../tools/fuzz/http2-targets.js';
 import { findMissingTarget } from '../../tools/fuzz/message-targets.js';
 import { digestTarget, repositoryTarget, type Target } from '../../tools/fuzz/targets.js';
 
@@ -48,6 +49,12 @@ const wrong: readonly (readonly [string, Target])[] = [
     findMissingTarget((bytes) => {
       const request = FindMissingRequest.decode(bytes);
       return { ...request, valid: request.digests as Digest[] };
+    }),
+  ],
+  [
+    'loses a byte that comes alone',
+    sessionTarget((wire, piece) => {
+      if (piece.length > 1) wire.emit('data', piece);
     }),
   ],
 ];

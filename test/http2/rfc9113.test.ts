@@ -1,4 +1,6 @@
 /** RFC 9113 rule by rule, the section in each name, spoken by a client of raw frames. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { errorCodes } from '../../src/http2/error-codes.js';
 import { HpackDecoder } from '../../src/http2/hpack/decoder.js';
@@ -8,13 +10,15 @@ import {
   endStream,
   frame,
   preface,
+  resetFrame,
   settingsFrame,
   types,
   u32,
   windowFrame,
 } from '../parts/http2-frames.js';
 import { RawConnection } from '../parts/raw-connection.js';
-import { type EchoServer, options, speak, startEcho } from './echo-server.js';
+import { options } from './echo.js';
+import { type EchoServer, speak, startEcho } from './echo-server.js';
 
 const padded = 0x8;
 const withPriority = 0x20;
@@ -627,6 +631,29 @@ describe('5.2 flow control', () => {
     await connection.until(() => received(connection, 1) === 65_540);
     await connection.write(settingsFrame({ initialWindow: 1_000_000 }));
     await answered(connection, 1);
+  });
+
+  it('streams that are reset while they wait for the connection’s window are not kept', async () => {
+    const opened: WeakRef<object>[] = [];
+    let closed = 0;
+    const server = await startEcho({ resetBurst: 10_000 }, (stream) => {
+      opened.push(new WeakRef(stream));
+      stream.listener = { data: () => {}, closed: () => void closed++ };
+      stream.respond([':status', '200']);
+      stream.write(body);
+    });
+    const connection = await speak(server, whole(1));
+    await connection.until(() => received(connection, 1) === 65_535);
+    for (let round = 0; round < 10; round++) {
+      const ids = Array.from({ length: 90 }, (_, index) => 3 + 2 * (90 * round + index));
+      await connection.write(Buffer.concat(ids.map(whole)));
+      await expect.poll(() => opened.length).toBe(1 + 90 * (round + 1));
+      await connection.write(Buffer.concat(ids.map(resetFrame)));
+      await expect.poll(() => closed).toBe(90 * (round + 1));
+    }
+    setFlagsFromString('--expose-gc');
+    runInNewContext('gc')();
+    expect(opened.filter((stream) => stream.deref() !== undefined).length).toBeLessThan(200);
   });
 
   it('a stream without a window delays no other', async () => {

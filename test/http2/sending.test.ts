@@ -15,7 +15,8 @@ import {
   windowFrame,
 } from '../parts/http2-frames.js';
 import type { RawConnection } from '../parts/raw-connection.js';
-import { options, speak, startEcho } from './echo-server.js';
+import { options } from './echo.js';
+import { speak, startEcho } from './echo-server.js';
 
 const widest = 2 ** 31 - 1;
 const listener = { data: () => {}, closed: () => {} };

@@ -1,8 +1,9 @@
 import { frameDuel } from './frame-duel.ts';
+import { sessionTarget } from './http2-targets.ts';
 import { messageTargets } from './message-targets.ts';
 import { type Target, textTargets } from './targets.ts';
 
-export const allTargets: readonly Target[] = [...textTargets, ...messageTargets, frameDuel];
+export const allTargets: readonly Target[] = [...textTargets, ...messageTargets, sessionTarget(), frameDuel];
 
 /**
  * Gives the targets at least `runs` inputs together, shared by their weights. A target

@@ -10,12 +10,13 @@ const { values } = parseArgs({
   options: {
     runs: { type: 'string', default: '1000000' },
     seed: { type: 'string' },
+    only: { type: 'string', default: '' },
     help: { type: 'boolean', default: false },
   },
 });
 
 if (values.help) {
-  console.log('npm run fuzz -- [--runs 1000000] [--seed <whole number>]');
+  console.log('npm run fuzz -- [--runs 1000000] [--seed <whole number>] [--only <part of a target’s name>]');
   process.exit(0);
 }
 
@@ -26,8 +27,14 @@ if (!Number.isSafeInteger(runs) || runs < 1 || !Number.isSafeInteger(seed)) {
   process.exit(2);
 }
 
+const targets = allTargets.filter(({ name }) => name.includes(values.only));
+if (targets.length === 0) {
+  console.error(`--only is part of: ${allTargets.map(({ name }) => name).join('; ')}`);
+  process.exit(2);
+}
+
 console.log(`fuzz: ${runs} inputs, seed ${seed}`);
-const { tried, failures } = await fuzz(allTargets, runs, seed, (line) => console.log(line));
+const { tried, failures } = await fuzz(targets, runs, seed, (line) => console.log(line));
 console.log(
   failures === 0
     ? `fuzz: ${tried} inputs, seed ${seed}: nothing thrown but typed errors, and no two readers disagreed`
