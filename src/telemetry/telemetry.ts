@@ -81,6 +81,15 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
     { name: 'layercache.storage.up', unit: '', help: 'Whether the storage answers.' },
     () => [{ labels: {}, value: readiness.storageUp ? 1 : 0 }],
   );
+  registry.readings(
+    'most',
+    {
+      name: 'layercache.ready',
+      unit: '',
+      help: 'Whether the server is ready.',
+    },
+    () => [{ labels: {}, value: readiness.state.ready ? 1 : 0 }],
+  );
   countDropped(registry, options.droppedLines);
   const processMetrics = new ProcessMetrics(registry);
   const service = describeService(options.version, options.worker);

@@ -12,6 +12,7 @@ const needed = {
   'docker-registry': 'docker-registry',
   radosgw: 'radosgw',
   chromium: 'chromium',
+  promtool: 'prometheus',
   'ceph-mon': 'ceph-mon',
   'ceph-osd': 'ceph-osd',
   ceph: 'ceph-common',
