@@ -3,6 +3,9 @@
 /** The age differs by up to a tenth, so that connections of one moment do not end in one. */
 const jitter = 0.1;
 
+// Node's timers fire at once for a longer delay.
+const longestTimer = 2 ** 31 - 1;
+
 export class ConnectionAges<Connection> {
   readonly #ageMs: number;
   readonly #renew: (connection: Connection) => void;
@@ -15,7 +18,7 @@ export class ConnectionAges<Connection> {
   }
 
   add(connection: Connection): void {
-    const age = this.#ageMs * (1 + jitter * (2 * Math.random() - 1));
+    const age = Math.min(longestTimer, this.#ageMs * (1 + jitter * (2 * Math.random() - 1)));
     this.#timers.set(connection, setTimeout(this.#renew, age, connection).unref());
   }
 

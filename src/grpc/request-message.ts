@@ -21,14 +21,16 @@ export interface SentMessage {
   readonly bytes: Buffer;
 }
 
-const empty = Buffer.alloc(0);
+const empty: Buffer = Buffer.alloc(0);
 
 /** Reads the length-prefixed messages of a request, of which there should be one. */
 export class RequestMessages {
   readonly #maxBytes: number;
   /** The prefix of the message that is being read. */
   #prefix: Buffer = empty;
-  #parts: Buffer[] = [];
+  /** What has come of its bytes; grows with them, since a client may send them one by one. */
+  #bytes: Buffer = empty;
+  #length = 0;
   #missing = 0;
 
   constructor(maxBytes: number) {
@@ -48,7 +50,7 @@ export class RequestMessages {
         if (this.#missing > this.#maxBytes) throw tooLong(this.#missing, this.#maxBytes);
       } else {
         const part = bytes.subarray(at, at + this.#missing);
-        this.#parts.push(Buffer.from(part));
+        this.#append(part);
         at += part.length;
         this.#missing -= part.length;
       }
@@ -57,10 +59,24 @@ export class RequestMessages {
     return complete;
   }
 
+  #append(part: Buffer): void {
+    const needed = this.#length + part.length;
+    if (needed > this.#bytes.length) {
+      // Not the announced length at once: the client may never send it.
+      const whole = needed + this.#missing - part.length;
+      const larger = Buffer.allocUnsafe(Math.min(whole, Math.max(needed, 2 * this.#bytes.length)));
+      this.#bytes.copy(larger, 0, 0, this.#length);
+      this.#bytes = larger;
+    }
+    part.copy(this.#bytes, this.#length);
+    this.#length = needed;
+  }
+
   #completed(): SentMessage {
     const isCompressed = this.#prefix[0] === 1;
-    const bytes = this.#parts.length === 1 ? (this.#parts[0] as Buffer) : Buffer.concat(this.#parts);
-    this.#parts = [];
+    const bytes = this.#bytes.subarray(0, this.#length);
+    this.#bytes = empty;
+    this.#length = 0;
     this.#prefix = empty;
     return { isCompressed, bytes };
   }

@@ -147,7 +147,6 @@ describe('with --auth jwt', () => {
       token,
       `Basic ${token}`,
       'Bearer',
-      'Bearer ',
       `Bearer ${token} x`,
       `Bearer ${token.slice(1)}`,
       `Bearer ${other}`,

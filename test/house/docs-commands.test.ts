@@ -115,8 +115,3 @@ async function makeCertificate(): Promise<void> {
   const [, request = ''] = /^(openssl[\s\S]*?)\nnode /m.exec(page.text) ?? [];
   await shell.run(`${request} 2>/dev/null && cp tls.pem bundle.pem`);
 }
-
-it('docs/warming.md', { timeout: 60_000 }, async () => {
-  const [warm] = await blocks('docs/warming.md');
-  expect(await warm?.()).toMatch(/warmed 1 layer/);
-});
