@@ -1,6 +1,6 @@
 /** What `layercache audit` does: compares the cache with storage and prints what is wrong. */
-import { Audit, type AuditCounts } from '../maintenance/audit.js';
-import type { Finding, FindingKind } from '../maintenance/audit-findings.js';
+import { Audit } from '../maintenance/audit.js';
+import type { AuditCounts, Finding, FindingKind } from '../maintenance/audit-findings.js';
 import { StorageWalk } from '../maintenance/storage-walk.js';
 import type { RepositoryName } from '../reference/repository-name.js';
 import { grouped, type ProgressOutput, WalkProgress } from './walk-progress.js';

@@ -85,3 +85,12 @@ function usable(digest: Digest, path: string | null, length: string | null): Lay
   const meta = { path, length: Number(length) };
   return isUsable(digest, meta) ? meta : undefined;
 }
+
+/** What was compared so far. */
+export interface AuditCounts {
+  memberships: number;
+  metadata: number;
+  /** Layers of storage that the cache does not know: each costs a miss. */
+  uncached: number;
+  hashed: number;
+}

@@ -14,6 +14,7 @@ import { type Digest, parseDigest } from '../reference/digest.js';
 import { parseRepositoryName, type RepositoryName } from '../reference/repository-name.js';
 import type { StorageDriver } from '../storage/storage-driver.js';
 import {
+  type AuditCounts,
   type Finding,
   type FindingKind,
   isFixable,
@@ -21,7 +22,7 @@ import {
   metadataFaults,
 } from './audit-findings.js';
 import { hashesRight } from './blob-hash.js';
-import { batchesOf, forEachConcurrently, Slots } from './concurrency.js';
+import { batchesOf, forEachConcurrently, itemsOf, iterate, Slots } from './concurrency.js';
 import { countUncached } from './coverage.js';
 import type { Examiner } from './examiner.js';
 import type { StorageWalk } from './storage-walk.js';
@@ -47,15 +48,6 @@ export interface AuditParts {
   /** Whether every blob is hashed. */
   readonly hash: boolean;
   readonly onFinding: (finding: Finding) => void;
-}
-
-/** What was compared so far. */
-export interface AuditCounts {
-  memberships: number;
-  metadata: number;
-  /** Layers of storage that the cache does not know: each costs a miss. */
-  uncached: number;
-  hashed: number;
 }
 
 interface Suspect {
@@ -298,12 +290,4 @@ export class Audit {
     this.#told.set(what, true);
     return false;
   }
-}
-
-async function* itemsOf<T>(pages: AsyncIterable<readonly T[]>): AsyncGenerator<T, void, void> {
-  for await (const page of pages) yield* page;
-}
-
-async function* iterate<T>(items: Iterable<T>): AsyncGenerator<T, void, void> {
-  yield* items;
 }

@@ -90,3 +90,13 @@ export class Slots {
     }
   }
 }
+
+/** The items of all pages. */
+export async function* itemsOf<T>(pages: AsyncIterable<readonly T[]>): AsyncGenerator<T, void, void> {
+  for await (const page of pages) yield* page;
+}
+
+/** The items, for what takes them one by one. */
+export async function* iterate<T>(items: Iterable<T>): AsyncGenerator<T, void, void> {
+  yield* items;
+}
