@@ -20,7 +20,7 @@ export interface SharedOutput {
   readonly slabs: Slabs;
 }
 
-/** Bytes that one stream may send before the next has its turn. */
+/** Bytes that one stream may send before the next has its turn, if there is another. */
 const quantum = 64 << 10;
 /** A client may open its windows each time that it has taken so many bytes, however long the frame was. */
 const bytesPerUpdate = 4 << 10;
@@ -211,7 +211,7 @@ export class Sender {
       if (stream === undefined) break;
       stream.isQueued = false;
       if (stream.isClosed) continue;
-      const sent = this.#sendSome(stream);
+      const sent = this.#sendSome(stream, this.#queue.length === 0 ? Math.max(left, quantum) : quantum);
       left -= sent;
       if (this.#window > 0 || stream.waitingBytes === 0) continue;
       if (sent > 0) served = stream;
@@ -220,15 +220,15 @@ export class Sender {
     if (served !== undefined) this.#starved.add(served);
   }
 
-  /** Sends what a stream may send in its turn, and returns how many bytes it was. */
-  #sendSome(stream: Http2Stream): number {
+  /** Sends at most so many bytes of a stream, and returns how many it was. */
+  #sendSome(stream: Http2Stream, turn: number): number {
     let sent = 0;
-    while (sent < quantum && stream.waitingBytes > 0) {
+    while (sent < turn && stream.waitingBytes > 0) {
       const allowed = Math.min(this.#window, stream.sendWindow, this.settings.maxFrameBytes);
-      const count = Math.min(stream.waitingBytes, allowed, quantum - sent);
+      const count = Math.min(stream.waitingBytes, allowed, turn - sent);
       // Its own window's update puts it back into the queue, the connection's all that wait for it.
       if (count <= 0) return sent;
-      const most = Math.min(this.#window, stream.sendWindow, quantum - sent);
+      const most = Math.min(this.#window, stream.sendWindow, turn - sent);
       const gathered = count > copiedBytes ? stream.takeFrames(most, this.settings.maxFrameBytes) : undefined;
       const { count: done } = gathered ?? { count };
       this.#credit(done);
