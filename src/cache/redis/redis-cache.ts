@@ -9,6 +9,7 @@
  * one tick are sent together and cost one round trip. `GuardedCache` sets the
  * deadlines, `BatchingCache` makes few commands of many reads.
  */
+
 import type { Cluster, Redis } from 'ioredis';
 import {
   assertNonEmpty,
@@ -20,6 +21,7 @@ import {
 import type { LayerMeta } from '../layer-meta.js';
 import { isRefusedCommand, isWrongType, type RedisCommands } from './commands.js';
 import { closeClient, type OnMissing } from './connection.js';
+import * as keyNames from './key-names.js';
 import { MasterConnection } from './master-connection.js';
 import { allFields, ownFields, readFields, readMeta } from './meta.js';
 
@@ -162,11 +164,11 @@ export class RedisCache implements LayerInfoCache {
 
 function membersKey(repository: string): string {
   assertNonEmpty('repository', repository);
-  return `repository::${repository}::blobs`;
+  return keyNames.membershipsKey(repository);
 }
 
 function metaKey(digest: string): string {
-  return `blobs::${nonEmptyDigest(digest)}`;
+  return keyNames.metaKey(nonEmptyDigest(digest));
 }
 
 function nonEmptyDigest(digest: string): string {
