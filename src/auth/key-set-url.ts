@@ -37,6 +37,7 @@ export class KeySetUrl {
   #keys: KeysById | undefined;
   #failure: unknown;
   #attempted = Number.NEGATIVE_INFINITY;
+  #fetched = performance.now();
   #refreshing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
@@ -44,6 +45,11 @@ export class KeySetUrl {
     this.#url = url;
     this.#listener = listener;
     this.#settings = settings;
+  }
+
+  /** Milliseconds since the set was last fetched; until it was, since it has been wanted. */
+  get ageMs(): number {
+    return performance.now() - this.#fetched;
   }
 
   /** Requests the set. Never rejects. */
@@ -78,6 +84,7 @@ export class KeySetUrl {
       const text = await this.#read();
       if (text !== this.#text) this.#keys = keysOfSet(text);
       this.#failure = undefined;
+      this.#fetched = performance.now();
       if (text !== this.#text) {
         this.#text = text;
         this.#listener.changed();

@@ -150,6 +150,9 @@ async function compose(config: Config, context: ProcessContext, shutdown: Shutdo
     authenticator: authentication?.authenticator,
   });
   tls?.follow(rpc);
+  if (tls !== undefined) telemetry.expiry.certificate(() => tls.notAfter);
+  const keySetAgeMs = authentication?.keySetAgeMs;
+  if (keySetAgeMs !== undefined) telemetry.expiry.keySet(() => keySetAgeMs() / 1000);
   shutdown.add('rpc', () => rpc.cut());
   const health = reportChanges(readiness, rpc, log, limiter);
 

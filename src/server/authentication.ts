@@ -10,6 +10,8 @@ import type { LogLimiter } from '../telemetry/log-limiter.js';
 /** An authenticator and its files, until it is closed. */
 export interface Authentication {
   readonly authenticator: Authenticator;
+  /** Milliseconds since the key set was fetched, where it comes from a URL. */
+  readonly keySetAgeMs?: () => number;
   close(): void;
 }
 
@@ -72,6 +74,7 @@ async function openTokens(config: Config, log: Logger, limiter: LogLimiter): Pro
   void url?.refresh();
   return {
     authenticator,
+    ...(url && { keySetAgeMs: () => url.ageMs }),
     close: () => {
       files.close();
       url?.close();

@@ -1,4 +1,5 @@
 /** The files of the server's TLS key pair. */
+import { X509Certificate } from 'node:crypto';
 import type { Logger } from 'pino';
 import { OptionFiles } from '../cli/option-files.js';
 import type { Config } from '../cli/options.js';
@@ -8,6 +9,7 @@ import type { RpcServer } from '../rpc/server.js';
 /** The server's certificate and key, and the authorities of its clients, renewed when the files change. */
 export class TlsFiles {
   readonly #files: OptionFiles;
+  #notAfter = 0;
 
   private constructor(files: OptionFiles) {
     this.#files = files;
@@ -26,11 +28,34 @@ export class TlsFiles {
     return { cert, key, clientCa: this.#files.of('tls-client-ca') };
   }
 
+  /**
+   * When the first certificate of the pair in use ends, in seconds since the epoch: its own, or
+   * one that leads from it to a root. 0 until `follow`.
+   */
+  get notAfter(): number {
+    return this.#notAfter;
+  }
+
+  /** To be called once the server uses the pair. */
   follow(rpc: RpcServer): void {
-    this.#files.follow(() => rpc.renewTls(this.identity));
+    this.#notAfter = earliestEnd(this.identity.cert);
+    this.#files.follow(() => {
+      const { identity } = this;
+      rpc.renewTls(identity);
+      this.#notAfter = earliestEnd(identity.cert);
+    });
   }
 
   close(): void {
     this.#files.close();
   }
+}
+
+const block = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
+
+function earliestEnd(pem: Buffer): number {
+  const ends = Array.from(pem.toString('latin1').matchAll(block), ([text]) =>
+    new X509Certificate(text).validToDate.getTime(),
+  );
+  return Math.min(...ends) / 1000;
 }

@@ -8,6 +8,7 @@ import type { StorageDriver } from '../storage/storage-driver.js';
 import { CallTelemetry } from './call-telemetry.js';
 import { type DebugVars, DomainObserver } from './domain-observer.js';
 import { withCause, withoutStack } from './error-text.js';
+import { ExpiryMetrics } from './expiry-metrics.js';
 import { Instruments } from './instruments.js';
 import { LogLimiter } from './log-limiter.js';
 import { countDropped } from './logging.js';
@@ -57,6 +58,8 @@ export interface Telemetry {
   report(wanted?: ReadonlySet<string>): FamilyReport[];
   /** What failed last. */
   readonly errors: RecentErrors;
+  /** Is told where the ends and ages are read. */
+  readonly expiry: ExpiryMetrics;
   /** The text of `/metrics` for this process. */
   metricsText(): string;
   /** The values of `/debug/vars` for this process. */
@@ -90,6 +93,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
     },
     () => [{ labels: {}, value: readiness.state.ready ? 1 : 0 }],
   );
+  const expiry = new ExpiryMetrics(registry);
   countDropped(registry, options.droppedLines);
   const processMetrics = new ProcessMetrics(registry);
   const service = describeService(options.version, options.worker);
@@ -138,6 +142,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
       }),
     report: (wanted) => reportOf(registry, wanted).families,
     errors,
+    expiry,
     metricsText: () => text.of([reportOf(registry).families]),
     debugVars: () => observer.debugVars,
     shutdown: async () => {

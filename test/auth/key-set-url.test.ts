@@ -103,6 +103,28 @@ it('that could not be fetched is requested again, and then is used', async () =>
   expect(await keys.keyFor('one')).toMatchObject({ kty: 'EC' });
 });
 
+it('is as old as its last successful request; until there was one, as it has been wanted', async () => {
+  const { keys, answers } = await keySet();
+  const older = async () => {
+    const age = keys.ageMs;
+    await expect.poll(() => keys.ageMs).toBeGreaterThan(age);
+  };
+  answers((_request, response) => response.writeHead(503).end());
+  await older();
+  const before = performance.now();
+  const wanted = keys.ageMs;
+  await keys.refresh();
+  expect(keys.ageMs).toBeGreaterThanOrEqual(wanted);
+  answers((_request, response) => response.end(setOf('one')));
+  await keys.refresh();
+  expect(keys.ageMs).toBeLessThanOrEqual(performance.now() - before);
+  // The same set again is as young.
+  await older();
+  const again = performance.now();
+  await keys.refresh();
+  expect(keys.ageMs).toBeLessThanOrEqual(performance.now() - again);
+});
+
 it('is requested again by itself, so that a revoked key counts no longer', async () => {
   const { keys, told, answers } = await keySet({ maxAgeMs: 30, coolDownMs: 60_000 });
   await keys.refresh();

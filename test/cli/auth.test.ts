@@ -1,9 +1,12 @@
 /** Authentication by options and files: what the program refuses to start with, and that it renews. */
+import { once } from 'node:events';
 import { mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Metadata, status } from '@grpc/grpc-js';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { CertificateAuthority } from '../parts/certificate-authority.js';
 import { LayerClient } from '../parts/layer-client.js';
 import { type LayercacheProcess, run } from '../parts/layercache-process.js';
@@ -67,6 +70,32 @@ describe('a mistake is one line that names the option and quotes nothing, exit c
       stderr: 'layercache: --admin is off: there is nobody to ask; see layercache --help\n',
     });
   });
+});
+
+it('a key set at a URL has an age at /metrics, also while it cannot be fetched', async () => {
+  let isThere = false;
+  const issuing = createServer((_request, response) =>
+    isThere
+      ? response.end(JSON.stringify({ keys: [new TokenIssuer(authority).jwk('one')] }))
+      : response.destroy(),
+  );
+  issuing.listen(0, '127.0.0.1');
+  await once(issuing, 'listening');
+  onTestFinished(() => void issuing.close());
+  const url = `http://127.0.0.1:${(issuing.address() as AddressInfo).port}/keys`;
+  const age = async ({ admin }: LayercacheProcess) => {
+    const metrics = await (await fetch(`http://${admin}/metrics`)).text();
+    const [, value] = /^layercache_auth_key_set_age_seconds (\S+)$/m.exec(metrics) ?? [];
+    return Number(value);
+  };
+  const without = await start(...jwt, `--auth-jwks=${url}`);
+  const first = await age(without);
+  expect(first).toBeGreaterThan(0);
+  await expect.poll(() => age(without)).toBeGreaterThan(first);
+  isThere = true;
+  const server = await start(...jwt, `--auth-jwks=${url}`);
+  expect(await age(server)).toBeLessThan(await age(without));
+  expect(await (await fetch(`http://${(await start()).admin}/metrics`)).text()).not.toContain('key_set');
 });
 
 it('a key that leaves the set counts no longer, also for a token that was verified before', async () => {

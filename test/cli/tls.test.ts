@@ -1,5 +1,6 @@
 /** The program over TLS: what it refuses to start with, what it says, and that it renews. */
-import { copyFile, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
+import { X509Certificate } from 'node:crypto';
+import { appendFile, copyFile, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { credentials } from '@grpc/grpc-js';
@@ -7,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { CertificateAuthority, type IssuedCertificate } from '../parts/certificate-authority.js';
 import { LayerClient, sha256Of } from '../parts/layer-client.js';
 import { type LayercacheProcess, run } from '../parts/layercache-process.js';
+import { parsePrometheus } from '../parts/prometheus-families.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
 import { startServer } from '../parts/server-of-test.js';
 import { TemporaryTree } from '../parts/temporary-tree.js';
@@ -22,7 +24,7 @@ beforeAll(async () => {
   tree = await TemporaryTree.create();
   authority = await CertificateAuthority.create();
   const names = ['IP:127.0.0.1', 'DNS:localhost'];
-  [own, next] = await Promise.all([authority.issue({ names }), authority.issue({ names })]);
+  [own, next] = await Promise.all([authority.issue({ names, days: 3 }), authority.issue({ names, days: 5 })]);
   folder = await mkdtemp(join(tmpdir(), 'layercache-tls-'));
 });
 afterAll(() =>
@@ -31,6 +33,16 @@ afterAll(() =>
 
 function start(...args: string[]): Promise<LayercacheProcess> {
   return startServer([`--storage=file://${tree.root}`, ...args]);
+}
+
+/** When the certificate ends that the server tells, in seconds since the epoch. */
+async function notAfter({ admin }: LayercacheProcess): Promise<number | undefined> {
+  const families = parsePrometheus(await (await fetch(`http://${admin}/metrics`)).text());
+  return families.get('layercache_tls_certificate_not_after_seconds')?.samples[0]?.value;
+}
+
+function endOf({ cert }: IssuedCertificate): number {
+  return Date.parse(new X509Certificate(cert).validTo) / 1000;
 }
 
 describe('files that cannot be used are one line that names the option and quotes nothing, exit code 2', () => {
@@ -76,6 +88,7 @@ it('serves, and uses a renewed pair once it is whole', async () => {
   expect(await client.exists(repository, digest)).toMatchObject({ exists: true });
   expect(await sha256Of(client.fetch(repository, digest))).toBe(digest);
   const before = await authority.serialNumberAt(server.listen);
+  expect(await notAfter(server)).toBe(endOf(own));
 
   await writeFile(certFile, 'rubbish');
   expect(await server.logged((line) => line['level'] === 'error')).toMatchObject({
@@ -83,16 +96,20 @@ it('serves, and uses a renewed pair once it is whole', async () => {
     msg: expect.stringMatching(/^files cannot be used, what was read before stays in use: ./),
   });
   expect(await authority.serialNumberAt(server.listen)).toBe(before);
+  expect(await notAfter(server)).toBe(endOf(own));
 
   for (const [file, to] of [
     [next.certFile, certFile],
     [next.keyFile, keyFile],
   ] as const) {
     await copyFile(file, `${to}.new`);
+    if (to === certFile) await appendFile(`${to}.new`, authority.cert);
     await rename(`${to}.new`, to);
   }
   await server.logged((line) => line.msg === 'files have changed and are used from now on');
   expect(await authority.serialNumberAt(server.listen)).not.toBe(before);
+  // The authority's own, which follows it, ends first.
+  expect(await notAfter(server)).toBe(endOf(authority));
   // The connection that stands was left alone.
   expect(await client.exists(repository, digest)).toMatchObject({ exists: true });
   client.close();
@@ -121,5 +138,6 @@ describe('in plain text', () => {
     const server = await start(...files);
     await server.readyz(200);
     expect(warnings(server)).toEqual([]);
+    expect(await notAfter(server)).toBe(args.includes('--tls-cert') ? endOf(own) : undefined);
   });
 });

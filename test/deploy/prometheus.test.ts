@@ -19,7 +19,7 @@ it('promtool finds nothing wrong with the rules', () => {
   );
   expect({ status, output }).toMatchObject({
     status: 0,
-    output: expect.stringMatching(/4 rules[\s\S]*9 rules/),
+    output: expect.stringMatching(/4 rules[\s\S]*11 rules/),
   });
 });
 

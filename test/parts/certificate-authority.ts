@@ -20,6 +20,8 @@ export interface CertificateRequest {
   readonly names?: readonly string[];
   /** More of a certificate's extensions: `basicConstraints=critical,CA:TRUE`. */
   readonly extensions?: readonly string[];
+  /** For how many days it is valid; 1 unless given. */
+  readonly days?: number;
 }
 
 const run = promisify(execFile);
@@ -69,13 +71,13 @@ export class CertificateAuthority implements IssuedCertificate {
     request: CertificateRequest = {},
     issuer: IssuedCertificate = this,
   ): Promise<IssuedCertificate> {
-    const { names = [], extensions = [] } = request;
+    const { names = [], extensions = [], days = 1 } = request;
     this.#issued += 1;
     const all = [...(names.length > 0 ? [`subjectAltName=${names.join(',')}`] : []), ...extensions];
     if (!all.some((extension) => extension.startsWith('basicConstraints')))
       all.push('basicConstraints=critical,CA:FALSE');
     return await make(this.#directory, `issued-${this.#issued}`, [
-      ...['-subj', `/CN=certificate ${this.#issued}`, '-days', '1'],
+      ...['-subj', `/CN=certificate ${this.#issued}`, '-days', String(days)],
       ...['-CA', issuer.certFile, '-CAkey', issuer.keyFile],
       ...all.flatMap((extension) => ['-addext', extension]),
     ]);

@@ -1,4 +1,5 @@
 /** What each of several workers does by itself, and what it says for all. */
+import { X509Certificate } from 'node:crypto';
 import { copyFile, mkdtemp, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,7 +46,7 @@ it('over OTLP each has an instance id of its own, also where the environment nam
 
 it('each uses a renewed certificate', async () => {
   const names = ['IP:127.0.0.1', 'DNS:localhost'];
-  const [own, next] = await Promise.all([authority.issue({ names }), authority.issue({ names })]);
+  const [own, next] = await Promise.all([authority.issue({ names }), authority.issue({ names, days: 2 })]);
   const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
   await Promise.all([copyFile(own.certFile, cert), copyFile(own.keyFile, key)]);
   const server = await world.start(`--tls-cert=${cert}`, `--tls-key=${key}`);
@@ -57,6 +58,9 @@ it('each uses a renewed certificate', async () => {
   await Promise.all([rename(`${cert}.new`, cert), rename(`${key}.new`, key)]);
   await until(async () => (await both()).every((serial) => serial !== before));
   expect(new Set(await both()).size).toBe(1);
+  const metrics = await (await fetch(`http://${server.admin}/metrics`)).text();
+  const [, end] = /^layercache_tls_certificate_not_after_seconds (\d+)$/m.exec(metrics) ?? [];
+  expect(Number(end) * 1000).toBe(Date.parse(new X509Certificate(next.cert).validTo));
 });
 
 it('health is good at every worker while one is ready, and at none when none is', async () => {
