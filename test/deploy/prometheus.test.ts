@@ -8,10 +8,12 @@ import { anchors, readPage, root } from '../parts/docs-pages.js';
 
 const rules = join(root, 'deploy', 'prometheus');
 
-function promtool(...args: string[]) {
-  const { status, stdout, stderr } = spawnSync('promtool', args, { encoding: 'utf8' });
+function ran(program: 'promtool' | 'amtool', ...args: string[]) {
+  const { status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8' });
   return { status, output: `${stdout}${stderr}` };
 }
+
+const promtool = (...args: string[]) => ran('promtool', ...args);
 
 it('promtool finds nothing wrong with the rules', () => {
   const { status, output } = promtool(
@@ -19,7 +21,18 @@ it('promtool finds nothing wrong with the rules', () => {
   );
   expect({ status, output }).toMatchObject({
     status: 0,
-    output: expect.stringMatching(/4 rules[\s\S]*11 rules/),
+    output: expect.stringMatching(/4 rules[\s\S]*12 rules/),
+  });
+});
+
+it('promtool and amtool find nothing wrong with the configuration', () => {
+  expect(promtool('check', 'config', '--lint-fatal', join(rules, 'prometheus.yaml'))).toMatchObject({
+    status: 0,
+    output: expect.stringMatching(/2 rule files found[\s\S]*valid/),
+  });
+  expect(ran('amtool', 'check-config', join(rules, 'alertmanager.yaml'))).toMatchObject({
+    status: 0,
+    output: expect.stringMatching(/SUCCESS[\s\S]*1 inhibit rules[\s\S]*2 receivers/),
   });
 });
 

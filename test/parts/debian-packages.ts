@@ -13,6 +13,7 @@ const needed = {
   radosgw: 'radosgw',
   chromium: 'chromium',
   promtool: 'prometheus',
+  amtool: 'prometheus-alertmanager',
   'ceph-mon': 'ceph-mon',
   'ceph-osd': 'ceph-osd',
   ceph: 'ceph-common',
