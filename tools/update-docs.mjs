@@ -62,12 +62,6 @@ async function metricsText() {
     () => 0,
     () => 0,
   );
-  const ofWorkers = supervisor
-    .metricsText([])
-    .match(/^# (HELP|TYPE) layercache_workers_.*\n/gm)
-    .join('');
-  supervisor.close();
-
   // A family without a series has no lines, so each gets one.
   const withSeries = families.map((family) =>
     family.kind === 'histogram'
@@ -78,6 +72,11 @@ async function metricsText() {
         }
       : { ...family, points: [{ labels: {}, value: 1 }] },
   );
+  const ofWorkers = supervisor
+    .metricsText([{ worker: 1, metrics: withSeries }])
+    .match(/^# (HELP|TYPE) layercache_workers?_.*\n/gm)
+    .join('');
+  supervisor.close();
   const text = new PrometheusText(describeService('0', undefined)).of([withSeries]);
   const rows = [
     ...described(text).map((metric, index) => ({ ...metric, otlp: `\`${families[index].name}\`` })),

@@ -3,7 +3,7 @@
  * that refuses writes still answers reads. Without them every call would wait
  * for the deadline of a cache that hangs.
  */
-import { CircuitBreaker } from './circuit-breaker.js';
+import { CircuitBreaker, type OpenBreakers } from './circuit-breaker.js';
 import { type CachedLayer, CacheError, CacheKeyError, type LayerInfoCache } from './layer-info-cache.js';
 import type { LayerMeta } from './layer-meta.js';
 
@@ -58,6 +58,10 @@ export class CircuitBreakerCache implements LayerInfoCache {
 
   remove(repository: string, digest: string): Promise<void> {
     return this.#writes.run(() => this.#inner.remove(repository, digest));
+  }
+
+  get open(): OpenBreakers {
+    return { reads: () => (this.#reads.closed ? 0 : 1), writes: () => (this.#writes.closed ? 0 : 1) };
   }
 
   /** Closes both breakers. For a connection that has just become ready. */

@@ -21,6 +21,12 @@ const probeDelays = { initialDelay: 100, maxDelay: 1000 };
 
 const notAskedMessage = 'the cache keeps failing and is not asked for now';
 
+/** How many circuit breakers of a cache are open, at any time. */
+export interface OpenBreakers {
+  readonly reads: () => number;
+  readonly writes: () => number;
+}
+
 export class CircuitBreaker {
   /** Whether calls go through. */
   closed = true;

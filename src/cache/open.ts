@@ -10,6 +10,7 @@
  * not percent-encoded.
  */
 import { BatchingCache } from './batching-cache.js';
+import type { OpenBreakers } from './circuit-breaker.js';
 import { CacheNotice, CacheUrlError } from './errors.js';
 import { GuardedCache } from './guarded-cache.js';
 import type { LayerInfoCache } from './layer-info-cache.js';
@@ -27,6 +28,8 @@ export interface CacheOptions {
   readonly onUp: (up: boolean) => void;
   /** Called with each error of the connection itself and each `CacheNotice`, not with errors of operations. */
   readonly onError: (error: Error) => void;
+  /** Called once, for a cache that has circuit breakers, with what tells how many are open. */
+  readonly onBreakers?: (open: OpenBreakers) => void;
 }
 
 /**
@@ -52,9 +55,9 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
     const onMissing = missingOnce(options.onError);
     const cluster = await connectCluster(place.nodes, credentials, options, onMissing);
     // Each node has its own deadlines and breakers.
-    return new BatchingCache(
-      new GuardedCache(new RedisCache(cluster, new ClusterNodes(cluster, options), onMissing), options),
-    );
+    const nodes = new ClusterNodes(cluster, options);
+    options.onBreakers?.(nodes.open);
+    return new BatchingCache(new GuardedCache(new RedisCache(cluster, nodes, onMissing), options));
   }
   const [{ MasterConnection }, { CircuitBreakerCache }] = await Promise.all([
     import('./redis/master-connection.js'),
@@ -73,6 +76,7 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
   const breaker = new CircuitBreakerCache(
     new GuardedCache(new RedisCache(redis, redis, redis.onMissing), options),
   );
+  options.onBreakers?.(breaker.open);
   redis.on('ready', () => breaker.reset());
   const shared = new BatchingCache(breaker);
   if (near === undefined || place.kind === 'sentinel') return shared;

@@ -102,6 +102,7 @@ async function compose(config: Config, context: ProcessContext, shutdown: Shutdo
       openCache(config.cache, {
         timeoutMs: config['cache-timeout'],
         onUp: (up) => readiness.cacheIs(up, 'its connection ended'),
+        onBreakers: ({ reads, writes }) => telemetry.state.breakers(reads, writes),
         onError: (error) =>
           limiter.write(error instanceof CacheNotice ? error.message : 'cache connection', (suppressed) =>
             error instanceof CacheNotice
@@ -150,9 +151,9 @@ async function compose(config: Config, context: ProcessContext, shutdown: Shutdo
     authenticator: authentication?.authenticator,
   });
   tls?.follow(rpc);
-  if (tls !== undefined) telemetry.expiry.certificate(() => tls.notAfter);
+  if (tls !== undefined) telemetry.state.certificate(() => tls.notAfter);
   const keySetAgeMs = authentication?.keySetAgeMs;
-  if (keySetAgeMs !== undefined) telemetry.expiry.keySet(() => keySetAgeMs() / 1000);
+  if (keySetAgeMs !== undefined) telemetry.state.keySet(() => keySetAgeMs() / 1000);
   shutdown.add('rpc', () => rpc.cut());
   const health = reportChanges(readiness, rpc, log, limiter);
 

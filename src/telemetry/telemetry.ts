@@ -8,7 +8,6 @@ import type { StorageDriver } from '../storage/storage-driver.js';
 import { CallTelemetry } from './call-telemetry.js';
 import { type DebugVars, DomainObserver } from './domain-observer.js';
 import { withCause, withoutStack } from './error-text.js';
-import { ExpiryMetrics } from './expiry-metrics.js';
 import { Instruments } from './instruments.js';
 import { LogLimiter } from './log-limiter.js';
 import { countDropped } from './logging.js';
@@ -23,6 +22,7 @@ import { PrometheusText } from './prometheus-text.js';
 import type { Readiness } from './readiness.js';
 import { RecentErrors } from './recent-errors.js';
 import { RegistryProducer } from './registry-producer.js';
+import { StateMetrics } from './state-metrics.js';
 import { TimedDriver } from './timed-driver.js';
 import type { Tracing } from './tracing.js';
 
@@ -58,8 +58,8 @@ export interface Telemetry {
   report(wanted?: ReadonlySet<string>): FamilyReport[];
   /** What failed last. */
   readonly errors: RecentErrors;
-  /** Is told where the ends and ages are read. */
-  readonly expiry: ExpiryMetrics;
+  /** Is told where parts of the service keep what they know of themselves. */
+  readonly state: StateMetrics;
   /** The text of `/metrics` for this process. */
   metricsText(): string;
   /** The values of `/debug/vars` for this process. */
@@ -93,7 +93,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
     },
     () => [{ labels: {}, value: readiness.state.ready ? 1 : 0 }],
   );
-  const expiry = new ExpiryMetrics(registry);
+  const state = new StateMetrics(registry);
   countDropped(registry, options.droppedLines);
   const processMetrics = new ProcessMetrics(registry);
   const service = describeService(options.version, options.worker);
@@ -142,7 +142,7 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
       }),
     report: (wanted) => reportOf(registry, wanted).families,
     errors,
-    expiry,
+    state,
     metricsText: () => text.of([reportOf(registry).families]),
     debugVars: () => observer.debugVars,
     shutdown: async () => {

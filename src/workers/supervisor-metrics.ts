@@ -8,6 +8,7 @@ import { ProcessMetrics } from '../telemetry/process-metrics.js';
 import { PrometheusText } from '../telemetry/prometheus-text.js';
 import { mergedErrors, type RecentError } from '../telemetry/recent-errors.js';
 import type { ProcessReport } from './messages.js';
+import { type WorkerReport, workerFamilies } from './worker-metrics.js';
 
 export class SupervisorMetrics {
   /** Workers that replaced one that had ended. */
@@ -45,8 +46,8 @@ export class SupervisorMetrics {
   }
 
   /** Prometheus' text format, of running workers, ended ones and the supervisor. */
-  metricsText(reports: readonly ProcessReport[]): string {
-    const own: FamilyReport[] = reportOf(this.#registry).families;
+  metricsText(reports: readonly WorkerReport[]): string {
+    const own: FamilyReport[] = [...reportOf(this.#registry).families, ...workerFamilies(reports)];
     return this.#text.of([...reports.map(({ metrics }) => metrics), this.#past.metrics, own]);
   }
 

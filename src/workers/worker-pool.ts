@@ -8,6 +8,7 @@ import { combinedReadiness } from './combined-readiness.js';
 import type { ProcessReport } from './messages.js';
 import { restartDelay } from './restart-delay.js';
 import { Worker, type WorkerEnd, type WorkerListener } from './worker.js';
+import type { WorkerReport } from './worker-metrics.js';
 
 export interface WorkerPoolOptions {
   readonly config: Config;
@@ -99,15 +100,17 @@ export class WorkerPool implements WorkerListener {
   }
 
   /** The report of each worker, fresh if it answers in time. */
-  async reports(): Promise<readonly ProcessReport[]> {
+  async reports(): Promise<readonly WorkerReport[]> {
     this.#polling ??= this.#pollAll();
     await this.#polling;
     return this.lastReports;
   }
 
   /** The last report of each worker, at most a second old. */
-  get lastReports(): readonly ProcessReport[] {
-    return this.workers.flatMap(({ report }) => report ?? []);
+  get lastReports(): readonly WorkerReport[] {
+    return this.workers.flatMap(({ number, report }) =>
+      report === undefined ? [] : { worker: number, ...report },
+    );
   }
 
   /** Resolves when all have ended: with 1 if one ended without being asked to, else 0. */

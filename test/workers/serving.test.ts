@@ -65,6 +65,12 @@ it('one admin port tells the numbers of all', async () => {
   expect(total(families, 'layercache_cache_up')).toBe(1);
   // Three processes of some 60 MiB each.
   expect(total(families, 'process_memory_usage_bytes')).toBeGreaterThan(120 << 20);
+  const ofEach = (name: string) =>
+    families.get(`layercache_worker_${name}`)?.samples.map(({ labels, value }) => [labels['worker'], value]);
+  expect(ofEach('calls_total')?.map(([worker]) => worker)).toEqual(['1', '2']);
+  expect(total(families, 'layercache_worker_calls_total')).toBe(24);
+  expect(ofEach('memory_usage_bytes')?.map(([worker]) => worker)).toEqual(['1', '2']);
+  expect(ofEach('eventloop_utilization_ratio')?.map(([worker]) => worker)).toEqual(['1', '2']);
 
   const vars = await (await fetch(`http://${server.admin}/debug/vars`)).json();
   expect(vars).toMatchObject({ layerinfocache: { Exists: { Requests: 20 }, Stat: { Requests: 4 } } });

@@ -4,7 +4,7 @@
  * operation on two keys may ask two nodes and fails when one of them does.
  */
 import { type Cluster, Command } from 'ioredis';
-import { CircuitBreaker } from '../circuit-breaker.js';
+import { CircuitBreaker, type OpenBreakers } from '../circuit-breaker.js';
 import { Guard, type GuardOptions } from '../guard.js';
 import { isWrongType, type RedisCommands } from './commands.js';
 
@@ -35,6 +35,15 @@ export class ClusterNodes implements RedisCommands {
       for (const node of this.#nodes.values()) node.stopTimer();
       this.#unassigned.stopTimer();
     });
+  }
+
+  /** Of nodes that the cluster has now. */
+  get open(): OpenBreakers {
+    const nodes = () => [...this.#nodes.values(), this.#unassigned];
+    return {
+      reads: () => nodes().filter(({ refusesReads }) => refusesReads).length,
+      writes: () => nodes().filter(({ refusesWrites }) => refusesWrites).length,
+    };
   }
 
   sismember(key: string, member: string): Promise<number> {
@@ -111,6 +120,14 @@ class ClusterNode {
 
   constructor(options: GuardOptions) {
     this.#guard = new Guard(options);
+  }
+
+  get refusesReads(): boolean {
+    return !this.#reads.closed;
+  }
+
+  get refusesWrites(): boolean {
+    return !this.#writes.closed;
   }
 
   read<T>(question: () => Promise<T>): Promise<T> {

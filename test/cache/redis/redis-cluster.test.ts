@@ -1,6 +1,7 @@
 /** A Redis Cluster of real processes: masters that die, freeze and hang, and a slot that moves. */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished, vi } from 'vitest';
+import type { OpenBreakers } from '../../../src/cache/circuit-breaker.js';
 import { CacheError, type LayerInfoCache } from '../../../src/cache/layer-info-cache.js';
 import { openCache } from '../../../src/cache/open.js';
 import { type Digest, digestOf } from '../../../src/reference/digest.js';
@@ -230,7 +231,15 @@ describe('rule 13: a node that hangs', () => {
   });
 
   it('breaks reads and writes apart, and each node apart: one that refuses writes still answers reads', async () => {
-    const cache = await open(world, 100);
+    let breakers: OpenBreakers | undefined;
+    const cache = await openCache(world.url, {
+      ...{ timeoutMs: 100, onUp: () => {}, onError: () => {} },
+      onBreakers: (all) => {
+        breakers = all;
+      },
+    });
+    onTestFinished(() => cache.close());
+    const openBreakers = () => [breakers?.reads(), breakers?.writes()];
     const [struck, spared] = [repositoryAt(world, hung), repositoryAt(world, well)];
     await cache.add(struck, digest);
     const plain = await hung.client();
@@ -244,10 +253,12 @@ describe('rule 13: a node that hangs', () => {
       });
       expect(await cache.contains(struck, digest)).toBe(true);
       await cache.add(spared, digest);
+      expect(openBreakers()).toEqual([0, 1]);
     } finally {
       await plain.config('SET', 'maxmemory', '0');
     }
     await eventually(() => cache.add(struck, 'sha256:b'));
+    expect(openBreakers()).toEqual([0, 0]);
   });
 });
 

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { OpenBreakers } from '../../../src/cache/circuit-breaker.js';
 import { CacheError, type LayerInfoCache } from '../../../src/cache/layer-info-cache.js';
 import { openCache } from '../../../src/cache/open.js';
 import { RedisServer, type RedisServerOptions } from '../../parts/redis-server.js';
@@ -13,6 +14,10 @@ class Told {
   readonly errors: Error[] = [];
   readonly onUp = (up: boolean) => void this.changes.push(up);
   readonly onError = (error: Error) => void this.errors.push(error);
+  open: OpenBreakers | undefined;
+  readonly onBreakers = (open: OpenBreakers) => {
+    this.open = open;
+  };
 }
 
 let told: Told;
@@ -114,8 +119,13 @@ describe('a Redis that dies', () => {
     await server.kill();
     await eventually(() => expect(told.changes).toEqual([true, false]));
     await failsAtOnce(cache);
+    const openBreakers = () => [told.open?.reads(), told.open?.writes()];
+    expect(openBreakers()).toEqual([0, 0]);
+    for (let failures = 0; failures < 4; failures++) await outcome(cache.contains('repo', digest));
+    expect(openBreakers()).toEqual([1, 0]);
     await server.restart();
     await eventually(() => expect(told.changes).toEqual([true, false, true]));
+    expect(openBreakers()).toEqual([0, 0]);
     expect(await cache.contains('repo', digest)).toBe(false);
     await cache.add('repo', digest);
     expect(await cache.contains('repo', digest)).toBe(true);
