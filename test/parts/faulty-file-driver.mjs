@@ -7,9 +7,12 @@
  *   path    what the path ends with; absent: any
  *   code    the call fails with this error code
  *   hang    the call waits in its thread of the pool, until somebody opens that FIFO to write
+ *   delay   the call waits so many milliseconds
  *   remove  this file is deleted before the call is made
  */
+
 import { close, open, readFileSync, rmSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { FileDriver } from '../../dist/storage/file/file-driver.js';
 import { NodeFileSystem } from '../../dist/storage/file/file-system.js';
 
@@ -66,6 +69,7 @@ class FaultyFileSystem extends NodeFileSystem {
     if (fault.path !== undefined && !path.endsWith(fault.path)) return;
     if (fault.remove !== undefined) rmSync(fault.remove, { force: true });
     if (fault.hang !== undefined) await hangIn(fault.hang);
+    if (fault.delay !== undefined) await sleep(fault.delay);
     if (fault.code !== undefined)
       throw Object.assign(new Error(`${fault.code}: ${call}`), { code: fault.code });
   }
