@@ -9,8 +9,8 @@ const root = join(import.meta.dirname, '..', '..');
 const run = promisify(execFile);
 
 interface Locked {
+  /** Of nothing but what development needs; `devOptional` is of an optional package too. */
   readonly dev?: boolean;
-  readonly devOptional?: boolean;
 }
 
 export class InstalledPackage {
@@ -29,9 +29,7 @@ export class InstalledPackage {
     const manifest = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
     const lock = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8'));
     const own = { name: 'frontend', version: '1.0.0', dependencies: { layercache: `file:${tarball}` } };
-    const production = Object.entries<Locked>(lock.packages).filter(
-      ([path, { dev, devOptional }]) => path !== '' && !dev && !devOptional,
-    );
+    const production = Object.entries<Locked>(lock.packages).filter(([path, { dev }]) => path !== '' && !dev);
     const { version, dependencies, optionalDependencies, bin, engines } = manifest;
     const packages = {
       '': own,
