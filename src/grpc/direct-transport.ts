@@ -30,7 +30,7 @@ import {
 const streamWindow = 256 << 10;
 const connectionWindow = 1 << 20;
 /** Bytes that a connection may hold unsent, and sends in one turn of the event loop. */
-const maxUnsentBytes = 512 << 10;
+const maxUnsentBytes = 1 << 20;
 /** A registry's token with many scopes is long. */
 const maxHeaderListBytes = 64 << 10;
 /** A healthy frontend resets many streams when a storage hangs and its calls run into their deadlines. */

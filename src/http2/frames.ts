@@ -53,17 +53,25 @@ export function writeFrameHeader(
   return at + frameHeaderBytes;
 }
 
-/** The header of a DATA frame without flags: as above, without an object for each of thousands a second. */
+/** Where a DATA frame's header is put together. */
+const dataHeader = Buffer.alloc(frameHeaderBytes);
+
+/**
+ * The header of a DATA frame without flags: as above, without an object for each
+ * of thousands a second. It is copied to its place, which may lie in a resizable
+ * buffer: there a byte stored by itself is a call into the engine.
+ */
 export function writeDataHeader(to: Buffer, at: number, length: number, streamId: number): void {
-  to[at] = length >>> 16;
-  to[at + 1] = length >>> 8;
-  to[at + 2] = length;
-  to[at + 3] = frameTypes.data;
-  to[at + 4] = 0;
-  to[at + 5] = streamId >>> 24;
-  to[at + 6] = streamId >>> 16;
-  to[at + 7] = streamId >>> 8;
-  to[at + 8] = streamId;
+  dataHeader[0] = length >>> 16;
+  dataHeader[1] = length >>> 8;
+  dataHeader[2] = length;
+  dataHeader[3] = frameTypes.data;
+  dataHeader[4] = 0;
+  dataHeader[5] = streamId >>> 24;
+  dataHeader[6] = streamId >>> 16;
+  dataHeader[7] = streamId >>> 8;
+  dataHeader[8] = streamId;
+  to.set(dataHeader, at);
 }
 
 /** The 31 bits at `at`; the reserved bit before them is ignored (RFC 9113, 4.1 and 6.9). */

@@ -31,12 +31,20 @@ const offsetTag = 3 << 3;
 const sourceTag = 4 << 3;
 const redirectUrlTag = (5 << 3) | 2;
 
+/**
+ * Where frames are put together before they are copied in front of a chunk: a
+ * stream's buffer is a resizable one, and each byte stored into it by itself is
+ * a call into the engine (a tenth of a Fetch's CPU time, measured).
+ */
+const draft = Buffer.alloc(headroom);
+const longestChunkFrame = framePrefix + 6;
+
 /** Frames the `length` bytes behind the headroom of `buffer` as a chunk; returns where the frame begins. */
 export function frameChunk(buffer: Uint8Array, length: number): number {
-  const tagAt = headroom - 1 - varintLength(length);
-  buffer[tagAt] = chunkTag;
-  putVarint(buffer, tagAt + 1, length);
-  return putPrefix(buffer, tagAt, headroom + length);
+  const tagAt = longestChunkFrame - 1 - varintLength(length);
+  putField(draft, tagAt, chunkTag, length);
+  const from = putPrefix(draft, tagAt, longestChunkFrame - tagAt + length);
+  return putInFront(buffer, headroom, draft.subarray(from, longestChunkFrame));
 }
 
 /** Frames the header so that it ends before `end`, where a chunk's frame may begin; returns where it begins. */
@@ -49,21 +57,29 @@ export function frameHeader(buffer: Uint8Array, end: number, header: Header): nu
     (offset === 0 ? 0 : fieldLength(offset)) +
     (source === 0 ? 0 : fieldLength(source)) +
     (redirectUrl === '' ? 0 : fieldLength(redirectUrl.length) + redirectUrl.length);
-  const start = end - inner - fieldLength(inner);
-  if (start < framePrefix) throw new RangeError('the header does not fit into the headroom');
-  let at = putField(buffer, start, headerTag, inner);
-  at = putText(buffer, at, digestTag, digest);
+  const message = fieldLength(inner) + inner;
+  const whole = framePrefix + message;
+  if (whole > end) throw new RangeError('the header does not fit into the headroom');
+  const frame = whole <= draft.length ? draft.subarray(0, whole) : Buffer.allocUnsafe(whole);
+  putPrefix(frame, framePrefix, message);
+  let at = putField(frame, framePrefix, headerTag, inner);
+  at = putText(frame, at, digestTag, digest);
   // As proto3 has it, a field of its default value is not written.
-  if (length !== 0) at = putField(buffer, at, lengthTag, length);
-  if (offset !== 0) at = putField(buffer, at, offsetTag, offset);
-  if (source !== 0) at = putField(buffer, at, sourceTag, source);
-  if (redirectUrl !== '') putText(buffer, at, redirectUrlTag, redirectUrl);
-  return putPrefix(buffer, start, end);
+  if (length !== 0) at = putField(frame, at, lengthTag, length);
+  if (offset !== 0) at = putField(frame, at, offsetTag, offset);
+  if (source !== 0) at = putField(frame, at, sourceTag, source);
+  if (redirectUrl !== '') putText(frame, at, redirectUrlTag, redirectUrl);
+  return putInFront(buffer, end, frame);
 }
 
-/** Writes gRPC's prefix in front of the message from `start` to `end`; returns where it begins. */
-function putPrefix(buffer: Uint8Array, start: number, end: number): number {
-  const length = end - start;
+function putInFront(buffer: Uint8Array, end: number, frame: Uint8Array): number {
+  const start = end - frame.length;
+  buffer.set(frame, start);
+  return start;
+}
+
+/** Writes gRPC's prefix in front of the message of that length at `start`; returns where it begins. */
+function putPrefix(buffer: Uint8Array, start: number, length: number): number {
   buffer[start - 5] = 0;
   buffer[start - 4] = length >>> 24;
   buffer[start - 3] = length >>> 16;

@@ -20,7 +20,7 @@ import { WriteTurns } from './write-turns.js';
 const bufferBudget = 24 << 20;
 
 /** Bytes that all streams may write in one turn of the event loop: half a millisecond or so. */
-const turnBytes = 512 << 10;
+const turnBytes = 1 << 20;
 
 /** Opens a layer and sends it to its end; what it throws becomes the status. */
 export type FetchWork = (request: FetchRequest, call: RunningCall, stream: FetchStream) => Promise<void>;

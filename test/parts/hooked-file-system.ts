@@ -48,7 +48,7 @@ export class HookedFileSystem implements FileSystem {
   }
 
   async fstat(fd: number): Promise<FileStat> {
-    return this.told(await this.#run('fstat', fd, () => this.#real.fstat(fd)));
+    return this.told(await this.#run('fstat', fd, async () => this.#real.fstat(fd)));
   }
 
   async stat(path: string): Promise<FileStat> {

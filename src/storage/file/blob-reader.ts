@@ -67,7 +67,7 @@ export class FileBlobReader implements BlobReader {
 
   async unchanged(): Promise<boolean> {
     this.#assertUsable();
-    const now = await this.#run(() => this.#fileSystem.fstat(this.#fd));
+    const now = await this.#run(async () => this.#fileSystem.fstat(this.#fd, this.#stat.dev));
     // Not ctime: unlinking the file changes it without changing the bytes.
     return now.size === this.#stat.size && now.mtimeNs === this.#stat.mtimeNs;
   }

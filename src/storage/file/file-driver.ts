@@ -203,10 +203,11 @@ export class FileDriver implements StorageDriver {
     }
     let isKept = false;
     try {
-      const stat = await this.#fileSystem.fstat(fd);
+      const found = this.#fileSystem.fstat(fd, this.#root.deviceOf(path));
+      const stat = found instanceof Promise ? await found : found;
       if (!stat.isFile()) return undefined;
       if (stat.size > Number.MAX_SAFE_INTEGER) throw new StorageError('the file is longer than 2^53−1 bytes');
-      await this.#root.assertInside(path, stat, fd, full);
+      if (!this.#root.isRemembered(path, stat)) await this.#root.assertInside(path, stat, fd, full);
       isKept = true;
       return { fd, stat };
     } catch (error) {

@@ -5,6 +5,7 @@
  */
 import * as fs from 'node:fs';
 import { promisify } from 'node:util';
+import { LocalDevices } from './local-devices.js';
 
 /** The result of a stat, with times to the nanosecond. */
 export type FileStat = fs.BigIntStats;
@@ -29,7 +30,8 @@ export interface FileSystem {
   open(path: string): Promise<number>;
   /** Opens a directory, and nothing else. */
   openDirectory(path: string): Promise<number>;
-  fstat(fd: number): Promise<FileStat>;
+  /** `device`: the one that the file is thought to be on. Where that needs no waiting, the result is there at once. */
+  fstat(fd: number, device?: bigint): Promise<FileStat> | FileStat;
   stat(path: string): Promise<FileStat>;
   /** Fills the front of `into` with at most `length` bytes from `position` on. */
   read(fd: number, into: Uint8Array, length: number, position: number): Promise<number>;
@@ -65,6 +67,7 @@ const readlink = promisify(fs.readlink);
 /** The machine's own file system. */
 export class NodeFileSystem implements FileSystem {
   readonly #descriptors = fs.existsSync('/proc/self/fd') ? '/proc/self/fd/' : undefined;
+  readonly #localDevices = new LocalDevices();
 
   open(path: string): Promise<number> {
     return open(path, readOnly);
@@ -74,8 +77,9 @@ export class NodeFileSystem implements FileSystem {
     return open(path, readOnlyDirectory);
   }
 
-  fstat(fd: number): Promise<FileStat> {
-    return fstat(fd, { bigint: true });
+  fstat(fd: number, device?: bigint): Promise<FileStat> | FileStat {
+    if (device !== undefined && this.#localDevices.has(device)) return fs.fstatSync(fd, { bigint: true });
+    return this.#fstatInThread(fd);
   }
 
   stat(path: string): Promise<FileStat> {
@@ -132,6 +136,12 @@ export class NodeFileSystem implements FileSystem {
 
   pathOf(fd: number): string | undefined {
     return this.#descriptors && `${this.#descriptors}${fd}`;
+  }
+
+  async #fstatInThread(fd: number): Promise<FileStat> {
+    const stat = await fstat(fd, { bigint: true });
+    await this.#localDevices.learn(stat.dev, this.pathOf(fd));
+    return stat;
   }
 
   realPathOf(fd: number, path: string): Promise<string> {

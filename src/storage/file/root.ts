@@ -84,6 +84,12 @@ export interface FileRootOptions {
   readonly allowEmpty: boolean;
 }
 
+/** Where a path led. */
+interface Remembered {
+  readonly inode: string;
+  readonly device: bigint;
+}
+
 export class FileRoot {
   /** What paths are appended to. */
   readonly path: string;
@@ -94,7 +100,7 @@ export class FileRoot {
   /** The directory that was last seen to be good. */
   #known: string | undefined;
   #treeSeen = false;
-  readonly #inside = new LRUCache<string, string>({ max: maxRemembered });
+  readonly #inside = new LRUCache<string, Remembered>({ max: maxRemembered });
 
   constructor({ root, also, allowEmpty }: FileRootOptions, fileSystem: FileSystem) {
     this.path = root === sep ? '' : root;
@@ -132,7 +138,12 @@ export class FileRoot {
 
   /** Whether the file is remembered to lie where it may. */
   isRemembered(path: string, stat: FileStat): boolean {
-    return this.#inside.get(path) === inodeOf(stat);
+    return this.#inside.get(path)?.inode === inodeOf(stat);
+  }
+
+  /** The device of the file that the path led to last, if it is remembered. */
+  deviceOf(path: string): bigint | undefined {
+    return this.#inside.peek(path)?.device;
   }
 
   /** Throws `StorageError` unless the open file, reached by the name `full`, lies where it may. */
@@ -146,7 +157,7 @@ export class FileRoot {
         ),
       });
     }
-    this.#inside.set(path, inodeOf(stat));
+    this.#inside.set(path, { inode: inodeOf(stat), device: stat.dev });
   }
 
   async #contains(real: string): Promise<boolean> {

@@ -25,7 +25,7 @@ export class SynchronousFileSystem extends NodeFileSystem {
     return fs.openSync(path, readOnlyDirectory);
   }
 
-  override async fstat(fd: number): Promise<FileStat> {
+  override fstat(fd: number): FileStat {
     this.#onCall();
     return fs.fstatSync(fd, { bigint: true });
   }
