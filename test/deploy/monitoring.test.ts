@@ -14,9 +14,9 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { type PanelQuery, panelQueries, selectorsOf } from '../parts/deployed-queries.js';
+import { panelQueries, selectorsOf, withoutData } from '../parts/deployed-queries.js';
 import { root } from '../parts/docs-pages.js';
-import { Alertmanager, Prometheus, type Series } from '../parts/prometheus.js';
+import { Alertmanager, Prometheus } from '../parts/prometheus.js';
 import { type Fault, injectAll } from './faults.js';
 import { MonitoredWorld } from './monitored-world.js';
 
@@ -62,7 +62,7 @@ it('each alert fires while its fault lasts, every panel and rule has data then, 
   const expected = faults.map(({ alert, instance }) => `${alert} at ${instance}`);
   await expect.poll(firing, patience).toEqual(expect.arrayContaining(expected));
 
-  expect(await withoutData(await panelQueries('10s'))).toEqual([]);
+  expect(await withoutData(prometheus, await panelQueries('10s'))).toEqual([]);
   expect(await rulesWithoutData()).toEqual([]);
   await everyRuleHasAFault(faults);
   await expect.poll(() => alertmanager.active(), patience).toEqual(new Set(faults.map(({ alert }) => alert)));
@@ -103,17 +103,6 @@ async function quickened(name: string): Promise<string> {
   );
 }
 
-/** Panels whose query gives no number, or series without a label that their legend names. */
-async function withoutData(queries: readonly PanelQuery[]): Promise<PanelQuery[]> {
-  const answered = await Promise.all(
-    queries.map(async (query) => {
-      const series = await prometheus.query(query.expression);
-      return hasData(series) && series.every(({ metric }) => query.labels.every((label) => label in metric));
-    }),
-  );
-  return queries.filter((_, index) => answered[index] === false);
-}
-
 /** Recording rules that recorded nothing, and selectors of rules that select nothing. */
 async function rulesWithoutData(): Promise<string[]> {
   const rules = await prometheus.rules();
@@ -123,9 +112,7 @@ async function rulesWithoutData(): Promise<string[]> {
     ...selectorsOf(query),
   ]);
   expect(asked.length).toBeGreaterThan(30);
-  const answers = await Promise.all(
-    asked.map(async (expression) => hasData(await prometheus.query(expression))),
-  );
+  const answers = await Promise.all(asked.map((expression) => prometheus.hasData(expression)));
   return asked.filter((_, index) => answers[index] === false);
 }
 
@@ -134,10 +121,6 @@ async function everyRuleHasAFault(faults: readonly Fault[]): Promise<void> {
   const rules = await prometheus.rules();
   const names = rules.filter(({ type }) => type === 'alerting').map(({ name }) => name);
   expect(names.sort()).toEqual([...faults.map(({ alert }) => alert), ...slowAlerts].sort());
-}
-
-function hasData(series: readonly Series[]): boolean {
-  return series.some(({ value }) => Number.isFinite(value));
 }
 
 /** What Alertmanager's notifications reach. */

@@ -1,7 +1,7 @@
 /**
  * docs/index.md and the pages that build on it, as a new user: a real registry
  * with two images, then only what the pages say, until Exists answers over TLS
- * and the queries have data.
+ * and a dashboard's queries have data.
  */
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -9,9 +9,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Azurite } from '../parts/azurite.js';
+import { panelQueries, withoutData } from '../parts/deployed-queries.js';
 import { DockerRegistry } from '../parts/docker-registry.js';
 import { block, readPage } from '../parts/docs-pages.js';
 import { DocsShell } from '../parts/docs-shell.js';
+import { PrometheusApi } from '../parts/prometheus.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
 import { RadosGateway } from '../parts/rados-gateway.js';
 import { RedisServer } from '../parts/redis-server.js';
@@ -38,6 +40,7 @@ describe('beside a registry on a local disk', () => {
       '/var/lib/registry': root,
       '127.0.0.1:6379': `127.0.0.1:${redis.port}`,
       'http://127.0.0.1:5000': registry.url,
+      'seq 60': 'seq 6',
     });
   });
   afterAll(async () => {
@@ -56,6 +59,32 @@ describe('beside a registry on a local disk', () => {
     expect((await shell.run(lines('--tls-cert'))).replaceAll(' ', '')).toContain('"exists":true');
     const metrics = await shell.run(lines('/metrics'));
     expect(metrics).toMatch(/layercache_requests_total\{operation="exists",result="hit"\} 1/);
+
+    await shell.run(lines('prometheus --config.file'));
+    await shell.run(lines('seq 60'));
+    const prometheus = new PrometheusApi(shell.adapted('127.0.0.1:9090'));
+    const queries = block(page, 'promql', 'layercache_requests_total').trim().split('\n');
+    expect(queries).toHaveLength(3);
+    for (const query of queries)
+      await expect.poll(() => prometheus.hasData(query), { timeout: 10_000 }).toBe(true);
+    const empty = await withoutData(prometheus, await panelQueries('1m'));
+    // Nothing failed, and there are neither several workers nor tokens.
+    expect(empty.map(({ panel }) => panel)).toEqual([
+      ...[
+        'Faults',
+        'Cache: errors',
+        'Storage: errors',
+        'Calls by worker',
+        'Event loop by worker, busy share',
+      ],
+      ...[
+        'Memory by worker',
+        'Workers ready and replaced',
+        'Workers ready and replaced',
+        'Age of the key set',
+      ],
+    ]);
+    expect((await prometheus.alerts()).filter(({ state }) => state === 'firing')).toEqual([]);
   });
 
   it('docs/migration.md compares both', { timeout: 60_000 }, async () => {

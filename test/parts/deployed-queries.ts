@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { root } from './docs-pages.js';
+import type { PrometheusApi } from './prometheus.js';
 
 export interface PanelQuery {
   readonly panel: string;
@@ -29,6 +30,17 @@ export async function panelQueries(range: string): Promise<PanelQuery[]> {
       labels: Array.from(legendFormat.matchAll(/\{\{(\w+)\}\}/g), ([, label = '']) => label),
     })),
   );
+}
+
+/** Those of the queries that give no number, or series without a label that their legend names. */
+export async function withoutData(
+  prometheus: PrometheusApi,
+  queries: readonly PanelQuery[],
+): Promise<PanelQuery[]> {
+  const answers = await Promise.all(
+    queries.map(({ expression, labels }) => prometheus.hasData(expression, labels)),
+  );
+  return queries.filter((_, index) => answers[index] === false);
 }
 
 /** The selectors of an expression, each a metric with its matchers. */

@@ -25,20 +25,22 @@ export class DocsShell {
     this.#replacements = replacements;
   }
 
-  /** Each text of a page that `replacements` names is replaced; the two default ports always are. */
+  /** Each text of a page that `replacements` names is replaced; the default ports always are. */
   static async create(replacements: Readonly<Record<string, string>>): Promise<DocsShell> {
     const folder = await mkdtemp(join(tmpdir(), 'layercache-docs-'));
     for (const name of ['bin', 'examples', 'proto', 'deploy'])
       await symlink(join(root, name), join(folder, name));
-    const [listen, admin] = await Promise.all([freePort(), freePort()]);
+    const [listen, admin, prometheus] = await Promise.all([freePort(), freePort(), freePort()]);
     const ports = ['127.0.0.1', 'localhost'].flatMap((host): [string, string][] => [
       [`${host}:50051`, `${host}:${listen}`],
       [`${host}:9464`, `${host}:${admin}`],
+      [`${host}:9090`, `${host}:${prometheus}`],
     ]);
     const shell = new DocsShell(folder, new Map([...Object.entries(replacements), ...ports]));
     Object.assign(shell.env, {
       LAYERCACHE_LISTEN: `127.0.0.1:${listen}`,
       LAYERCACHE_ADMIN: `127.0.0.1:${admin}`,
+      PROMETHEUS_LISTEN: `127.0.0.1:${prometheus}`,
     });
     return shell;
   }
@@ -84,8 +86,10 @@ export class DocsShell {
   }
 
   async close(): Promise<void> {
-    const pid = await readFile(join(this.folder, 'server.pid'), 'utf8').catch(() => '');
-    if (pid !== '') await this.run(`kill -9 ${pid.trim()} || true`);
+    for (const name of ['server.pid', 'prometheus.pid']) {
+      const pid = await readFile(join(this.folder, name), 'utf8').catch(() => '');
+      if (pid !== '') await this.run(`kill -9 ${pid.trim()} || true`);
+    }
     await rm(this.folder, { recursive: true, force: true });
   }
 }

@@ -26,6 +26,19 @@ export interface Rule {
 
 const startTimeoutMs = 15_000;
 
+async function get(
+  address: string,
+  path: string,
+  query: Readonly<Record<string, string>> = {},
+): Promise<unknown> {
+  const url = new URL(path, `http://${address}`);
+  for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
+  const response = await fetch(url, { signal: AbortSignal.timeout(startTimeoutMs) });
+  const body = await response.text();
+  if (!response.ok) throw new Error(`${path} ${JSON.stringify(query)}: ${response.status} ${body}`);
+  return JSON.parse(body);
+}
+
 /** A program in a temporary folder that says on stderr where it listens. */
 class Daemon {
   #address = '';
@@ -74,15 +87,6 @@ class Daemon {
     return this.#log.split('\n').filter((line) => /level=(warn|error)/.test(line));
   }
 
-  async get(path: string, query: Readonly<Record<string, string>> = {}): Promise<unknown> {
-    const url = new URL(path, `http://${this.#address}`);
-    for (const [name, value] of Object.entries(query)) url.searchParams.set(name, value);
-    const response = await fetch(url, { signal: AbortSignal.timeout(startTimeoutMs) });
-    const body = await response.text();
-    if (!response.ok) throw new Error(`${path} ${JSON.stringify(query)}: ${response.status} ${body}`);
-    return JSON.parse(body);
-  }
-
   async stop(): Promise<void> {
     this.#child.kill('SIGKILL');
     await this.#exited;
@@ -104,10 +108,56 @@ class Daemon {
   }
 }
 
-export class Prometheus {
+/** Asks a Prometheus, whoever has started it. */
+export class PrometheusApi {
+  readonly #get: (path: string, query?: Readonly<Record<string, string>>) => Promise<unknown>;
+
+  /** @param address `host:port` */
+  constructor(address: string) {
+    this.#get = (path, query) => get(address, path, query);
+  }
+
+  /** What an expression gives now. Rejects when it is none. */
+  async query(expression: string): Promise<Series[]> {
+    const { data } = (await this.#get('/api/v1/query', { query: expression })) as {
+      data: { result: { metric: Record<string, string>; value: [number, string] }[] };
+    };
+    return data.result.map(({ metric, value }) => ({ metric, value: Number(value[1]) }));
+  }
+
+  /** Whether an expression gives a number, and each of its series has these labels. */
+  async hasData(expression: string, labels: readonly string[] = []): Promise<boolean> {
+    const series = await this.query(expression);
+    return (
+      series.some(({ value }) => Number.isFinite(value)) &&
+      series.every(({ metric }) => labels.every((label) => label in metric))
+    );
+  }
+
+  /** The values of a label of a metric, as Grafana's `label_values` asks for them. */
+  async labelValues(metric: string, label: string): Promise<string[]> {
+    const { data } = (await this.#get(`/api/v1/label/${label}/values`, { 'match[]': metric })) as {
+      data: string[];
+    };
+    return data;
+  }
+
+  async rules(): Promise<Rule[]> {
+    const { data } = (await this.#get('/api/v1/rules')) as { data: { groups: { rules: Rule[] }[] } };
+    return data.groups.flatMap(({ rules }) => rules);
+  }
+
+  async alerts(): Promise<Alert[]> {
+    const { data } = (await this.#get('/api/v1/alerts')) as { data: { alerts: Alert[] } };
+    return data.alerts;
+  }
+}
+
+export class Prometheus extends PrometheusApi {
   readonly #daemon: Daemon;
 
   private constructor(daemon: Daemon) {
+    super(daemon.address);
     this.#daemon = daemon;
   }
 
@@ -116,38 +166,8 @@ export class Prometheus {
     return new Prometheus(await Daemon.start('prometheus', files, ['--storage.tsdb.path=data']));
   }
 
-  get address(): string {
-    return this.#daemon.address;
-  }
-
   get complaints(): readonly string[] {
     return this.#daemon.complaints;
-  }
-
-  /** What an expression gives now. Rejects when it is none. */
-  async query(expression: string): Promise<Series[]> {
-    const { data } = (await this.#daemon.get('/api/v1/query', { query: expression })) as {
-      data: { result: { metric: Record<string, string>; value: [number, string] }[] };
-    };
-    return data.result.map(({ metric, value }) => ({ metric, value: Number(value[1]) }));
-  }
-
-  /** The values of a label of a metric, as Grafana's `label_values` asks for them. */
-  async labelValues(metric: string, label: string): Promise<string[]> {
-    const { data } = (await this.#daemon.get(`/api/v1/label/${label}/values`, { 'match[]': metric })) as {
-      data: string[];
-    };
-    return data;
-  }
-
-  async rules(): Promise<Rule[]> {
-    const { data } = (await this.#daemon.get('/api/v1/rules')) as { data: { groups: { rules: Rule[] }[] } };
-    return data.groups.flatMap(({ rules }) => rules);
-  }
-
-  async alerts(): Promise<Alert[]> {
-    const { data } = (await this.#daemon.get('/api/v1/alerts')) as { data: { alerts: Alert[] } };
-    return data.alerts;
   }
 
   stop(): Promise<void> {
@@ -175,7 +195,7 @@ export class Alertmanager {
 
   /** The names of the alerts that it holds and that have not ended. */
   async active(): Promise<ReadonlySet<string>> {
-    const alerts = (await this.#daemon.get('/api/v2/alerts')) as { labels: { alertname: string } }[];
+    const alerts = (await get(this.address, '/api/v2/alerts')) as { labels: { alertname: string } }[];
     return new Set(alerts.map(({ labels }) => labels.alertname));
   }
 
