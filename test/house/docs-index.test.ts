@@ -49,7 +49,7 @@ describe('beside a registry on a local disk', () => {
     await rm(root, { recursive: true, force: true });
   });
 
-  it('docs/index.md leads to answers over TLS, and to metrics', { timeout: 120_000 }, async () => {
+  it('docs/index.md leads to answers over TLS, and to a dashboard', { timeout: 120_000 }, async () => {
     await shell.run(lines('npm run build'));
     await shell.run(lines('--storage file:///var/lib/registry'));
     expect(await shell.run(lines('/readyz'))).toContain('"ready"');

@@ -13,7 +13,8 @@ export interface Row {
 const requests = 'layercache_requests_total';
 const cache = 'layercache_cache_operation_duration_seconds';
 const storage = 'layercache_storage_operation_duration_seconds';
-const failed = 'outcome=~"error|wrong_type"';
+/** A layer that is not there is an answer, and a caller who leaves is no failure. */
+const failed = 'outcome!~"ok|not_found|cancelled"';
 
 const glance: Row = {
   title: 'At a glance',
@@ -233,7 +234,11 @@ const operations = (what: string, durations: string, more: string): ReturnType<t
 const plugs: Row = {
   title: 'Cache and storage',
   panels: [
-    ...operations('Cache', cache, 'wrong_type is a key that something else wrote.'),
+    ...operations(
+      'Cache',
+      cache,
+      'error counts timeouts and what an open breaker refuses; wrong_type is a key that something else wrote.',
+    ),
     graph({
       title: 'Cache: open breakers',
       description:
@@ -243,7 +248,11 @@ const plugs: Row = {
       queries: [[`sum by (operations) (${of('layercache_cache_breakers_open')})`, '{{operations}}']],
       thresholds: steps(['green', 0], ['red', 1]),
     }),
-    ...operations('Storage', storage, 'A timeout counts as an error.'),
+    ...operations(
+      'Storage',
+      storage,
+      'error counts timeouts; changed is a blob that was replaced while it was read.',
+    ),
     graph({
       title: 'Storage: latency by operation, p99',
       description: 'The 99th percentile of each operation: open and read carry Fetch, the others lookups.',
