@@ -2,13 +2,14 @@
  * One call answered on its HTTP/2 stream. The headers, statuses and texts on
  * the wire are those of grpc-js.
  */
-import { status } from '@grpc/grpc-js';
+
 import { defaultMaxFrameBytes, frameHeaderBytes } from '../http2/frames.js';
 import type { Http2Stream, StreamListener } from '../http2/stream.js';
 import type { CallHead } from './call-head.js';
 import { framePrefix } from './frame.js';
 import { decompress, RequestError, RequestMessages, type SentMessage } from './request-message.js';
 import type { StallWatch, WatchedStream } from './stall-watch.js';
+import { status } from './status-code.js';
 import {
   type FrameSink,
   type GrpcStatus,

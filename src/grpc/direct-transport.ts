@@ -4,7 +4,6 @@
  * grpc-js, over a connection inside the process.
  */
 import type { Duplex } from 'node:stream';
-import { TLSSocket } from 'node:tls';
 import { Http2Connection, type Http2Options } from '../http2/connection.js';
 import { Slabs } from '../http2/output.js';
 import type { RequestHead } from '../http2/request-head.js';
@@ -14,7 +13,7 @@ import { Turns } from '../http2/turns.js';
 import { CallHead, valuesOf } from './call-head.js';
 import { ConnectionAges } from './connection-ages.js';
 import { DirectCall, type DirectCallParts, failedAnswer } from './direct-call.js';
-import type { GrpcJsTransport } from './grpc-js-transport.js';
+import type { GrpcJsLibrary } from './grpc-js-library.js';
 import { InnerConnection } from './inner-connection.js';
 import type { StallWatch } from './stall-watch.js';
 import {
@@ -46,7 +45,7 @@ export interface DirectTransportParts {
   readonly stallWatch: StallWatch;
   readonly settings: TransportSettings;
   /** Answers what is none of the methods. */
-  readonly library: GrpcJsTransport;
+  readonly library: GrpcJsLibrary;
 }
 
 /** What belongs to one connection. */
@@ -62,7 +61,7 @@ export class DirectTransport implements Transport {
   readonly #callParts: DirectCallParts;
   readonly #ages: ConnectionAges<Http2Connection>;
   readonly #connections = new Set<Http2Connection>();
-  readonly #library: GrpcJsTransport;
+  readonly #library: GrpcJsLibrary;
   #refusal: readonly string[] | undefined;
   /** The calls that began in this turn of the event loop. */
   #opened: DirectCall[] = [];
@@ -80,8 +79,8 @@ export class DirectTransport implements Transport {
     this.#library = library;
   }
 
-  accept(socket: Duplex): void {
-    const peer = peerOf(socket);
+  accept(socket: Duplex, certificate: () => Peer['certificate'] = noCertificate): void {
+    const peer = peerOf(certificate);
     // One for each connection, so that its limits hold for each, and no client takes the streams of another.
     const inner = new InnerConnection(this.#library);
     const connection = new Http2Connection(
@@ -159,17 +158,14 @@ const notGrpc = Symbol('not gRPC');
 const forwarded = Symbol('forwarded');
 
 /** The connection's peer, read once it is asked for. */
-function peerOf(socket: Duplex): () => Peer {
+function peerOf(certificate: () => Peer['certificate']): () => Peer {
   let peer: Peer | undefined;
   return () => {
-    peer ??= { certificate: certificateOf(socket) };
+    peer ??= { certificate: certificate() };
     return peer;
   };
 }
 
-function certificateOf(socket: Duplex): Peer['certificate'] {
-  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
-  const certificate = socket.getPeerCertificate();
-  // The type does not say so, but without one it is an empty object.
-  return Object.hasOwn(certificate, 'raw') ? certificate : undefined;
+function noCertificate(): undefined {
+  return undefined;
 }

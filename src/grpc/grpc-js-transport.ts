@@ -5,7 +5,8 @@
  * which a client may reset streams (Node's own limit, 33 a second, holds),
  * a refusal or a bound before a request is whole, resets with a code of ours.
  */
-import type { Duplex } from 'node:stream';
+import { type ClientHttp2Session, connect } from 'node:http2';
+import { type Duplex, duplexPair } from 'node:stream';
 import {
   type ConnectionInjector,
   Metadata,
@@ -15,11 +16,13 @@ import {
   type ServerWritableStream,
   type ServiceDefinition,
   type sendUnaryData,
+  setLogger,
   type status,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { framePrefix } from './frame.js';
 import type { Health } from './health.js';
+import { addHealth } from './health-service.js';
 import { addReflection } from './reflection.js';
 import type {
   FrameSink,
@@ -41,6 +44,8 @@ export interface GrpcJsTransportParts {
   readonly health: Health;
   /** Services that reflection describes; none where it is off. */
   readonly described: readonly string[];
+  /** Takes what the library would write to stderr. */
+  readonly onLog: (line: string) => void;
 }
 
 const maxSentMessage = 4 << 20;
@@ -52,7 +57,9 @@ export class GrpcJsTransport implements Transport {
   readonly #server: Server;
   readonly #injector: ConnectionInjector;
 
-  constructor({ methods, settings, health, described }: GrpcJsTransportParts) {
+  constructor({ methods, settings, health, described, onLog }: GrpcJsTransportParts) {
+    const toLog = (line: unknown) => onLog(String(line));
+    setLogger({ error: toLog, info: toLog, debug: toLog });
     this.#server = new Server({
       'grpc.max_receive_message_length': settings.maxMessageBytes,
       'grpc.max_send_message_length': maxSentMessage,
@@ -67,13 +74,20 @@ export class GrpcJsTransport implements Transport {
     });
     const { definition, implementation } = serviceOf(methods);
     if (methods.length > 0) this.#server.addService(definition, implementation);
-    health.addToServer(this.#server);
+    addHealth(this.#server, health);
     if (described.length > 0) addReflection(this.#server, described);
     this.#injector = this.#server.createConnectionInjector(ServerCredentials.createInsecure());
   }
 
   accept(socket: Duplex): void {
     this.#injector.injectConnection(socket);
+  }
+
+  /** A connection to it inside the process. */
+  connect(): ClientHttp2Session {
+    const [ours, theirs] = duplexPair();
+    this.accept(theirs);
+    return connect('http://localhost', { createConnection: () => ours });
   }
 
   shutdown(): void {

@@ -1,65 +1,50 @@
-import { type Server, type ServerWritableStream, status } from '@grpc/grpc-js';
-import {
-  type HealthCheckRequest,
-  type HealthCheckResponse,
-  type HealthServer,
-  HealthService,
-  HealthCheckResponse_ServingStatus as ServingStatus,
-} from '../gen/health/v1/health.js';
+/** One client's watch of a service's status. */
+export interface HealthWatch {
+  /** The service's name, as the client wrote it. */
+  readonly service: string;
+  tell(isServing: boolean): void;
+  /** The server does not come back. */
+  end(): void;
+}
 
 /**
- * `grpc.health.v1.Health` for the server as a whole (`""`) and for its service;
- * both have one meaning. Not the library of that name: it reads its proto when
- * the process starts, which was a tenth of the time until it serves, and
- * remembers every service name that a client ever watched.
+ * Whether the server as a whole (`""`) and its service serve; both have one
+ * meaning. `health-service.ts` answers `grpc.health.v1.Health` by it.
  */
 export class Health {
-  readonly #services: readonly string[];
+  readonly services: readonly string[];
   readonly #watches = new Set<HealthWatch>();
-  #status = ServingStatus.NOT_SERVING;
+  #isServing = false;
 
   /** Not serving until `setServing(true)`. */
   constructor(service: string) {
-    this.#services = ['', service];
+    this.services = ['', service];
   }
 
-  setServing(serving: boolean): void {
-    const now = serving ? ServingStatus.SERVING : ServingStatus.NOT_SERVING;
-    if (now === this.#status) return;
-    this.#status = now;
-    for (const watch of this.#watches) if (this.#knows(watch.request)) watch.write({ status: now });
+  get isServing(): boolean {
+    return this.#isServing;
   }
 
-  addToServer(server: Server): void {
-    const handlers: HealthServer = {
-      check: ({ request }, callback) => {
-        if (this.#knows(request)) callback(null, { status: this.#status });
-        else callback({ code: status.NOT_FOUND, details: 'no service of that name' });
-      },
-      list: (_call, callback) => {
-        const statuses = this.#services.map((service) => [service, { status: this.#status }] as const);
-        callback(null, { statuses: Object.fromEntries(statuses) });
-      },
-      // A name that is not ours never exists, so its watcher gets one answer.
-      watch: (call) => {
-        this.#watches.add(call);
-        call.once('cancelled', () => this.#watches.delete(call));
-        call.write({ status: this.#knows(call.request) ? this.#status : ServingStatus.SERVICE_UNKNOWN });
-      },
-    };
-    server.addService(HealthService, handlers);
+  setServing(isServing: boolean): void {
+    if (isServing === this.#isServing) return;
+    this.#isServing = isServing;
+    for (const watch of this.#watches) if (this.knows(watch.service)) watch.tell(isServing);
   }
 
-  /** Ends all watches: the server does not come back. */
+  knows(service: string): boolean {
+    return this.services.includes(service);
+  }
+
+  /** Tells the watch of every change until `unwatch`. */
+  watch(watch: HealthWatch): void {
+    this.#watches.add(watch);
+  }
+
+  unwatch(watch: HealthWatch): void {
+    this.#watches.delete(watch);
+  }
+
   endWatches(): void {
-    for (const call of this.#watches) {
-      call.emit('error', { code: status.UNAVAILABLE, details: 'the server is stopping' });
-    }
-  }
-
-  #knows({ service }: HealthCheckRequest): boolean {
-    return this.#services.includes(service);
+    for (const watch of this.#watches) watch.end();
   }
 }
-
-type HealthWatch = ServerWritableStream<HealthCheckRequest, HealthCheckResponse>;

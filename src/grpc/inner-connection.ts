@@ -2,34 +2,54 @@
  * The way of requests that grpc-js answers: for each connection of a client one
  * HTTP/2 connection to it inside the process, opened when it is first needed.
  */
-import {
-  type ClientHttp2Session,
-  type ClientHttp2Stream,
-  connect,
-  constants,
-  type IncomingHttpHeaders,
-} from 'node:http2';
-import { duplexPair } from 'node:stream';
-import { status } from '@grpc/grpc-js';
+import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from 'node:http2';
 import { errorCodes } from '../http2/error-codes.js';
+import { flags } from '../http2/frames.js';
 import type { RequestHead } from '../http2/request-head.js';
 import type { Http2Stream } from '../http2/stream.js';
 import { failedAnswer } from './direct-call.js';
+import type { GrpcJsLibrary } from './grpc-js-library.js';
 import type { GrpcJsTransport } from './grpc-js-transport.js';
+import { status } from './status-code.js';
 
 export class InnerConnection {
-  readonly #library: GrpcJsTransport;
+  readonly #library: GrpcJsLibrary;
   #session: ClientHttp2Session | undefined;
+  #isClosed = false;
 
-  constructor(library: GrpcJsTransport) {
+  constructor(library: GrpcJsLibrary) {
     this.#library = library;
   }
 
   /** Has the request answered by grpc-js: bytes, trailers, resets and flow control are passed on both ways. */
   forward(stream: Http2Stream, head: RequestHead): void {
+    const { transport } = this.#library;
+    if (transport !== undefined) this.#forward(stream, head, transport);
+    else void this.#forwardOnceLoaded(stream, head);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#session?.destroy();
+    this.#session = undefined;
+  }
+
+  async #forwardOnceLoaded(stream: Http2Stream, head: RequestHead): Promise<void> {
+    const early = new EarlyRequest(stream);
+    try {
+      const transport = await this.#library.load();
+      if (stream.isClosed || this.#isClosed) return;
+      this.#forward(stream, head, transport);
+      early.replay();
+    } catch (error) {
+      stream.respond(failedAnswer({ code: status.INTERNAL, message: String(error) }), true);
+    }
+  }
+
+  #forward(stream: Http2Stream, head: RequestHead, transport: GrpcJsTransport): void {
     let inner: ClientHttp2Stream;
     try {
-      inner = this.#open().request(headersOf(head.fields), { endStream: false });
+      inner = this.#open(transport).request(headersOf(head.fields), { endStream: false });
     } catch (error) {
       // Such a request cannot be sent again: Node refuses a field that the client's side let pass.
       stream.respond(failedAnswer({ code: status.INTERNAL, message: String(error) }), true);
@@ -38,23 +58,35 @@ export class InnerConnection {
     new ForwardedStream(stream, inner);
   }
 
-  close(): void {
-    this.#session?.destroy();
-    this.#session = undefined;
-  }
-
-  #open(): ClientHttp2Session {
+  #open(transport: GrpcJsTransport): ClientHttp2Session {
     if (this.#session !== undefined && !this.#session.closed && !this.#session.destroyed)
       return this.#session;
-    const [ours, theirs] = duplexPair();
-    this.#library.accept(theirs);
-    const session = connect('http://localhost', { createConnection: () => ours });
+    const session = transport.connect();
     // Its streams are told, and the next request opens another.
     session.on('error', () => {});
     session.on('goaway', () => session.close());
     session.unref();
     this.#session = session;
     return session;
+  }
+}
+
+/** What a client sends before its request can be forwarded; no more than the stream's window. */
+class EarlyRequest {
+  readonly #stream: Http2Stream;
+  readonly #pieces: { readonly bytes: Buffer; readonly isEnd: boolean }[] = [];
+
+  constructor(stream: Http2Stream) {
+    this.#stream = stream;
+    stream.listener = {
+      data: (bytes, isEnd) => void this.#pieces.push({ bytes: Buffer.from(bytes), isEnd }),
+      closed: () => {},
+    };
+  }
+
+  /** Gives all of it to the stream's new listener. */
+  replay(): void {
+    for (const { bytes, isEnd } of this.#pieces) this.#stream.listener?.data(bytes, isEnd);
   }
 }
 
@@ -91,8 +123,8 @@ class ForwardedStream {
     if (isEnd) this.#inner.end();
   }
 
-  readonly #onResponse = (headers: IncomingHttpHeaders, flags: number): void => {
-    this.#outer.respond(fieldsOf(headers), (flags & constants.NGHTTP2_FLAG_END_STREAM) !== 0);
+  readonly #onResponse = (headers: IncomingHttpHeaders, frameFlags: number): void => {
+    this.#outer.respond(fieldsOf(headers), (frameFlags & flags.endStream) !== 0);
   };
 
   readonly #onData = (bytes: Buffer): void => {

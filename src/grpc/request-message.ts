@@ -1,8 +1,8 @@
 /** The one request message of a call, from the pieces in which its stream brings it. */
 import { promisify } from 'node:util';
 import { gunzip, inflate } from 'node:zlib';
-import { status } from '@grpc/grpc-js';
 import { framePrefix } from './frame.js';
+import { status } from './status-code.js';
 
 /** A request that cannot be read. Code and message are those of grpc-js. */
 export class RequestError extends Error {

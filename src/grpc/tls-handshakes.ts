@@ -1,15 +1,8 @@
 import { X509Certificate } from 'node:crypto';
 import type { Socket } from 'node:net';
 import { createSecureContext, createServer, type Server, type TLSSocket } from 'node:tls';
-
-/** The server's certificate and key, and the authorities of its clients; PEM. */
-export interface TlsKeyPair {
-  /** The certificate, followed by what leads from it to a root that clients know. */
-  readonly cert: Buffer;
-  readonly key: Buffer;
-  /** Authorities of client certificates; with them a client without one is refused. */
-  readonly clientCa: Buffer | undefined;
-}
+import { type TlsKeyPair, TlsKeyPairError } from './tls-key-pair.js';
+import type { Peer } from './transport.js';
 
 export interface HandshakeLimits {
   /** Milliseconds that a handshake may take. */
@@ -17,6 +10,9 @@ export interface HandshakeLimits {
   /** Handshakes at once; beyond, the oldest is cut off. */
   readonly maxPending: number;
 }
+
+/** Takes over a decrypted connection; `certificate`: the client's, if it has one and it was verified. */
+export type Accept = (socket: TLSSocket, certificate: () => Peer['certificate']) => void;
 
 export const defaultHandshakeLimits: HandshakeLimits = { timeoutMs: 10_000, maxPending: 256 };
 
@@ -35,7 +31,7 @@ const ciphers = [
  * slow, silent or many cost it one socket each, for a bounded time.
  */
 export class TlsHandshakes {
-  readonly #accept: (socket: TLSSocket) => void;
+  readonly #accept: Accept;
   readonly #limits: HandshakeLimits;
   readonly #server: Server;
   /** Sockets by their addresses, the only public link between a finished handshake and its socket. */
@@ -46,7 +42,7 @@ export class TlsHandshakes {
    *
    * @param accept takes over each connection
    */
-  constructor(identity: TlsKeyPair, accept: (socket: TLSSocket) => void, limits = defaultHandshakeLimits) {
+  constructor(identity: TlsKeyPair, accept: Accept, limits = defaultHandshakeLimits) {
     this.#accept = accept;
     this.#limits = limits;
     this.#server = createServer({
@@ -95,7 +91,7 @@ export class TlsHandshakes {
     const name = nameOf(socket);
     if (name !== undefined) this.#pending.delete(name);
     // A client without ALPN would be taken for one that speaks HTTP/1.1.
-    if (socket.alpnProtocol === 'h2') this.#accept(socket);
+    if (socket.alpnProtocol === 'h2') this.#accept(socket, () => certificateOf(socket));
     else socket.destroy();
   };
 
@@ -129,36 +125,13 @@ function checked(identity: TlsKeyPair) {
   return context;
 }
 
-/** Certificate, key or authorities cannot be used; the message says why, in one line, and quotes nothing. */
-export class TlsKeyPairError extends Error {
-  override readonly name = 'TlsIdentityError';
-  /** @param part which of it: the authorities, or certificate and key */
-  constructor(
-    readonly part: 'clientCa' | 'pair',
-    cause: unknown,
-  ) {
-    super(reasonOf(cause), { cause });
-  }
-}
-
-// OpenSSL's own messages help no operator.
-function reasonOf(cause: unknown): string {
-  if (!(cause instanceof Error)) return 'they cannot be used';
-  switch ('code' in cause ? cause.code : undefined) {
-    case undefined:
-      return cause.message;
-    case 'ERR_OSSL_PEM_NO_START_LINE':
-      return 'there is no certificate in PEM form';
-    case 'ERR_OSSL_X509_KEY_VALUES_MISMATCH':
-      return "the key is not the certificate's";
-    case 'ERR_OSSL_CRYPTO_INTERRUPTED_OR_CANCELLED':
-    case 'ERR_MISSING_PASSPHRASE':
-      return 'the key is encrypted';
-    default:
-      return `they cannot be used (${'code' in cause ? cause.code : ''})`;
-  }
-}
-
 function nameOf({ localAddress, localPort, remoteAddress, remotePort }: Socket): string | undefined {
   return remotePort === undefined ? undefined : `${localAddress} ${localPort} ${remoteAddress} ${remotePort}`;
+}
+
+function certificateOf(socket: TLSSocket): Peer['certificate'] {
+  if (!socket.authorized) return undefined;
+  const certificate = socket.getPeerCertificate();
+  // The type does not say so, but without one it is an empty object.
+  return Object.hasOwn(certificate, 'raw') ? certificate : undefined;
 }

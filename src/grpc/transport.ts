@@ -7,8 +7,8 @@ import type { PeerCertificate } from 'node:tls';
 
 /** Carries calls over connections that somebody else accepts and, with TLS, decrypts. */
 export interface Transport {
-  /** Serves a connection until it closes. */
-  accept(socket: Duplex): void;
+  /** Serves a connection until it closes. `certificate`: the client's, if TLS has verified one. */
+  accept(socket: Duplex, certificate?: () => Peer['certificate']): void;
   /** Sends GOAWAY on every connection: no new calls, and an end once the last is answered. */
   shutdown(): void;
   /** Drops what it holds beside its connections, once they have ended. */

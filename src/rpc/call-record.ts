@@ -1,5 +1,5 @@
-import { status } from '@grpc/grpc-js';
 import { AccessError } from '../auth/principal.js';
+import { status } from '../grpc/status-code.js';
 import type { GrpcStatus } from '../grpc/transport.js';
 import { LayerError } from '../layer/errors.js';
 import type { RunningCall } from './running-call.js';

@@ -1,4 +1,4 @@
-import { ExistsResponse, Source } from '../gen/layercache/v1/layer_cache.js';
+import { ExistsResponse, Source } from '../gen/messages/layercache/v1/layer_cache.js';
 import { frameOf } from '../grpc/frame.js';
 
 const answers = [false, true].flatMap((exists) =>

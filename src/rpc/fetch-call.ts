@@ -1,7 +1,7 @@
-import { status } from '@grpc/grpc-js';
 import type { Authenticator } from '../auth/authenticator.js';
-import type { FetchRequest } from '../gen/layercache/v1/layer_cache.js';
+import type { FetchRequest } from '../gen/messages/layercache/v1/layer_cache.js';
 import type { StallWatch } from '../grpc/stall-watch.js';
+import { status } from '../grpc/status-code.js';
 import { cuttingCode, type StreamingCall } from '../grpc/transport.js';
 import type { Admission } from './admission.js';
 import { BufferBudget } from './buffer-budget.js';

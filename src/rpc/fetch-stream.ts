@@ -5,8 +5,9 @@
  * sends from the buffer itself, so one buffer serves the whole stream; it
  * grows with the bytes sent, which keeps what many stalled clients hold small.
  */
-import { status } from '@grpc/grpc-js';
+
 import type { StallWatch, WatchedStream } from '../grpc/stall-watch.js';
+import { status } from '../grpc/status-code.js';
 import { type FrameGaps, type FrameSink, type StreamingCall, stallingCode } from '../grpc/transport.js';
 import type { LayerReader, Redirect } from '../layer/layer-service.js';
 import type { BufferBudget } from './buffer-budget.js';

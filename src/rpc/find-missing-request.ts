@@ -1,5 +1,5 @@
 import { isAscii } from 'node:buffer';
-import { FindMissingRequest } from '../gen/layercache/v1/layer_cache.js';
+import { FindMissingRequest } from '../gen/messages/layercache/v1/layer_cache.js';
 import { type Digest, isSha256DigestAt, sha256DigestLength } from '../reference/digest.js';
 import { maxDigests } from './request.js';
 

@@ -10,7 +10,7 @@ import {
   type FindMissingResponse,
   type GetMetaRequest,
   type GetMetaResponse,
-  type LayerCacheServiceService,
+  type LayerCacheServiceDefinition,
   RedirectPolicy,
   type RemoveRequest,
   type RemoveResponse,
@@ -18,7 +18,7 @@ import {
   type SetMetaResponse,
   type StatRequest,
   type StatResponse,
-} from '../gen/layercache/v1/layer_cache.js';
+} from '../gen/messages/layercache/v1/layer_cache.js';
 import type { StallWatch } from '../grpc/stall-watch.js';
 import type { StreamingCall, UnaryCall } from '../grpc/transport.js';
 import type { CachedLayerService } from '../layer/cached-layer-service.js';
@@ -64,7 +64,7 @@ export interface HandlerParts {
   readonly chunkSize: number;
 }
 
-type MethodName = keyof typeof LayerCacheServiceService;
+type MethodName = keyof typeof LayerCacheServiceDefinition.methods;
 
 /** A handler for each RPC. */
 export type Handlers = Readonly<Record<Exclude<MethodName, 'fetch'>, (call: UnaryCall) => Promise<void>>> & {

@@ -4,8 +4,8 @@
  * the proto names it. What failed the grammar is never echoed (rule 18): a
  * message names the field and, where it helps, a length.
  */
-import type { Duration } from '../gen/google/protobuf/duration.js';
-import type { LayerMeta } from '../gen/layercache/v1/layer_cache.js';
+import type { Duration } from '../gen/messages/google/protobuf/duration.js';
+import type { LayerMeta } from '../gen/messages/layercache/v1/layer_cache.js';
 import { InvalidInputError } from '../layer/errors.js';
 import { type Digest, parseDigest } from '../reference/digest.js';
 import {

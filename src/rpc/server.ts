@@ -1,21 +1,21 @@
 /** The gRPC server: the nine RPCs, health and reflection, over the transport that was chosen. */
 import type { Socket } from 'node:net';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { MethodDefinition } from '@grpc/grpc-js';
 import { type Authenticator, NoAuthentication } from '../auth/authenticator.js';
-import { LayerCacheServiceService } from '../gen/layercache/v1/layer_cache.js';
+import { LayerCacheServiceDefinition, type MessageFns } from '../gen/messages/layercache/v1/layer_cache.js';
 import { DirectTransport } from '../grpc/direct-transport.js';
 import { frameOf } from '../grpc/frame.js';
-import { GrpcJsTransport } from '../grpc/grpc-js-transport.js';
+import { GrpcJsLibrary } from '../grpc/grpc-js-library.js';
 import { Health } from '../grpc/health.js';
 import { Listeners } from '../grpc/listeners.js';
 import { StallWatch } from '../grpc/stall-watch.js';
-import { TlsHandshakes, type TlsKeyPair } from '../grpc/tls-handshakes.js';
+import type { TlsHandshakes } from '../grpc/tls-handshakes.js';
+import type { TlsKeyPair } from '../grpc/tls-key-pair.js';
 import type { RpcMethod, StreamingMethod, Transport, UnaryMethod } from '../grpc/transport.js';
 import { Admission } from './admission.js';
 import { BufferPool } from './buffer-pool.js';
 import { ServerCutError } from './call-aborts.js';
-import type { CallObserver, RefusalReason } from './call-observer.js';
+import type { CallObserver } from './call-observer.js';
 import { CallsInFlight } from './calls-in-flight.js';
 import { encodeExists } from './exists-answer.js';
 import { readFindMissing } from './find-missing-request.js';
@@ -79,6 +79,8 @@ export interface RpcServerParts {
   readonly tls?: TlsKeyPair | undefined;
   /** Without it every caller may do everything. */
   readonly authenticator?: Authenticator | undefined;
+  /** Takes the lines that grpc-js writes. */
+  readonly onLibraryLog: (line: string) => void;
 }
 
 /** The service's full name, as health and reflection know it. */
@@ -92,25 +94,36 @@ const settleMs = 1000;
 /** Milliseconds between the abort of the calls and the end of their connections. */
 const resetMs = 100;
 
+/** What a server is made of. */
+interface OpenedServer {
+  readonly calls: CallsInFlight;
+  readonly health: Health;
+  readonly transport: Transport;
+  readonly library: GrpcJsLibrary;
+  readonly handshakes: TlsHandshakes | undefined;
+}
+
 /** Not serving until `setServing(true)`; calls are answered all the same. */
 export class RpcServer {
   readonly #calls: CallsInFlight;
   readonly #health: Health;
-  readonly #transports: readonly Transport[];
+  readonly #transport: Transport;
+  readonly #library: GrpcJsLibrary;
   readonly #listeners: Listeners;
   readonly #handshakes: TlsHandshakes | undefined;
   readonly #cutAsked = Promise.withResolvers<void>();
   #drained: Promise<void> | undefined;
 
-  constructor({ layers, info, observer, settings, tls, authenticator }: RpcServerParts) {
-    this.#calls = new CallsInFlight(observer);
-    this.#health = new Health(serviceName);
+  /** Throws if key and certificate do not match. */
+  static async open(parts: RpcServerParts): Promise<RpcServer> {
+    const { layers, info, observer, settings, authenticator } = parts;
+    const calls = new CallsInFlight(observer);
+    const health = new Health(serviceName);
     const stallWatch = new StallWatch(settings.stallTimeoutMs);
-    const onRefused = (reason: RefusalReason) => observer.refused(reason);
-    const gate = new Admission(settings, onRefused);
+    const gate = new Admission(settings, (reason) => observer.refused(reason));
     const methods = methodsOf(
       handlers({
-        ...{ layers, info, calls: this.#calls, admission: gate, stallWatch },
+        ...{ layers, info, calls, admission: gate, stallWatch },
         authenticator: authenticator ?? new NoAuthentication(),
         pool: new BufferPool(settings.maxIdleBufferBytes),
         chunkSize: settings.chunkSize,
@@ -118,22 +131,37 @@ export class RpcServer {
     );
     const isDirect = settings.transport === 'direct';
     const transportSettings = { ...settings, maxMessageBytes };
-    const library = new GrpcJsTransport({
+    const library = new GrpcJsLibrary({
       methods: isDirect ? [] : methods,
       settings: transportSettings,
-      health: this.#health,
+      health,
       described: settings.reflection ? [serviceName, 'grpc.health.v1.Health'] : [],
+      onLog: parts.onLibraryLog,
     });
     const transport = isDirect
       ? new DirectTransport({ methods, gate, stallWatch, settings: transportSettings, library })
-      : library;
-    this.#transports = isDirect ? [transport, library] : [library];
-    // TLS is ended before the transport, which only sees the decrypted sockets.
-    this.#handshakes = tls && new TlsHandshakes(tls, (socket) => transport.accept(socket));
+      : await library.load();
+    return new RpcServer(parts, {
+      calls,
+      health,
+      transport,
+      library,
+      handshakes: await handshakesOf(parts, transport),
+    });
+  }
+
+  private constructor(
+    { observer, settings }: RpcServerParts,
+    { calls, health, transport, library, handshakes }: OpenedServer,
+  ) {
+    this.#calls = calls;
+    this.#health = health;
+    this.#transport = transport;
+    this.#library = library;
+    this.#handshakes = handshakes;
     this.#listeners = new Listeners(
-      (socket) =>
-        this.#handshakes === undefined ? transport.accept(socket) : this.#handshakes.begin(socket),
-      { ...settings, onRefused },
+      (socket) => (handshakes === undefined ? transport.accept(socket) : handshakes.begin(socket)),
+      { ...settings, onRefused: (reason) => observer.refused(reason) },
     );
   }
 
@@ -176,8 +204,7 @@ export class RpcServer {
   async #drain(timeoutMs: number): Promise<void> {
     this.#health.setServing(false);
     this.#listeners.close();
-    const [transport] = this.#transports;
-    transport?.shutdown();
+    this.#transport.shutdown();
     await this.#unlessCut(this.#calls.answered(), timeoutMs);
     this.#health.endWatches();
     if (this.#calls.size === 0) await this.#unlessCut(this.#listeners.emptied(), settleMs);
@@ -187,7 +214,8 @@ export class RpcServer {
     await nextTurn();
     this.#listeners.destroy();
     await settled(Promise.all([this.#listeners.emptied(), this.#calls.answered()]), settleMs);
-    for (const each of this.#transports) each.close();
+    this.#transport.close();
+    this.#library.close();
   }
 
   #unlessCut(done: Promise<void>, timeoutMs: number): Promise<void> {
@@ -195,25 +223,41 @@ export class RpcServer {
   }
 }
 
+/** TLS is ended before the transport, which only sees the decrypted sockets; without it Node's is not loaded. */
+async function handshakesOf(
+  { tls }: RpcServerParts,
+  transport: Transport,
+): Promise<TlsHandshakes | undefined> {
+  if (tls === undefined) return undefined;
+  const { TlsHandshakes } = await import('../grpc/tls-handshakes.js');
+  return new TlsHandshakes(tls, (socket, certificate) => transport.accept(socket, certificate));
+}
+
 /** Our RPCs as the transports know them: paths and messages from the generated definition, and our handlers. */
 function methodsOf({ fetch, ...unary }: Handlers): RpcMethod[] {
-  const methods = Object.entries(unary).map(([name, handle]): UnaryMethod => {
+  const { fullName, methods: definitions } = LayerCacheServiceDefinition;
+  const pathOf = (name: keyof Handlers) => `/${fullName}/${definitions[name].name}`;
+  const methods = Object.entries(unary).map(([key, handle]): UnaryMethod => {
+    const name = key as keyof typeof unary;
     // The generated definition does not tie the types of a method to its name.
-    const definition = LayerCacheServiceService[name as keyof typeof unary] as MethodDefinition<
-      unknown,
-      unknown
-    >;
+    const { requestType, responseType } = definitions[name] as unknown as MessageTypes;
     return {
       streams: false,
-      path: definition.path,
-      decode: decoders[name] ?? definition.requestDeserialize,
-      encode: encoders[name] ?? ((response) => frameOf(definition.responseSerialize(response))),
+      path: pathOf(name),
+      decode: decoders[name] ?? ((bytes) => requestType.decode(bytes)),
+      encode: encoders[name] ?? ((response) => frameOf(responseType.encode(response).finish())),
       handle,
     };
   });
-  const { path, requestDeserialize: decode } = LayerCacheServiceService.fetch;
-  const streaming: StreamingMethod = { streams: true, path, decode, handle: fetch };
+  const { requestType } = definitions.fetch;
+  const decode = (bytes: Buffer) => requestType.decode(bytes);
+  const streaming: StreamingMethod = { streams: true, path: pathOf('fetch'), decode, handle: fetch };
   return [...methods, streaming];
+}
+
+interface MessageTypes {
+  readonly requestType: MessageFns<unknown>;
+  readonly responseType: MessageFns<unknown>;
 }
 
 /** Messages that are worth reading or writing by hand. */

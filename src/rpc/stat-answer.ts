@@ -1,4 +1,4 @@
-import type { StatResponse } from '../gen/layercache/v1/layer_cache.js';
+import type { StatResponse } from '../gen/messages/layercache/v1/layer_cache.js';
 import { framePrefix } from '../grpc/frame.js';
 
 const digestTag = 0x0a;

@@ -4,11 +4,12 @@
  * What is not one of our errors is a defect: INTERNAL, with a message of its
  * own that reveals nothing internal.
  */
-import { status } from '@grpc/grpc-js';
+
 import { AccessError, type AccessReason } from '../auth/principal.js';
-import type { Any } from '../gen/google/protobuf/any.js';
-import { BadRequest, ErrorInfo, RetryInfo } from '../gen/google/rpc/error_details.js';
-import { Status } from '../gen/google/rpc/status.js';
+import type { Any } from '../gen/messages/google/protobuf/any.js';
+import { BadRequest, ErrorInfo, RetryInfo } from '../gen/messages/google/rpc/error_details.js';
+import { Status } from '../gen/messages/google/rpc/status.js';
+import { status } from '../grpc/status-code.js';
 import type { GrpcStatus } from '../grpc/transport.js';
 import { DigestFailedError, InvalidInputError, LayerError, type Reason } from '../layer/errors.js';
 

@@ -1,5 +1,5 @@
-import { status } from '@grpc/grpc-js';
 import type { Authenticator } from '../auth/authenticator.js';
+import { status } from '../grpc/status-code.js';
 import type { UnaryCall } from '../grpc/transport.js';
 import type { Admission } from './admission.js';
 import { recordOf } from './call-record.js';

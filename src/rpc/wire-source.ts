@@ -1,4 +1,4 @@
-import { Source as WireSource } from '../gen/layercache/v1/layer_cache.js';
+import { Source as WireSource } from '../gen/messages/layercache/v1/layer_cache.js';
 import type { Source } from '../layer/layer-service.js';
 
 /** Where an answer came from, as the proto's enum. */

@@ -1,12 +1,11 @@
 /** The composition root: the only place that knows every concrete class. */
 
 import type { Socket } from 'node:net';
-import { setLogger } from '@grpc/grpc-js';
 import type { Logger } from 'pino';
 import { CacheNotice, CacheUrlError, describeCache, openCache } from '../cache/open.js';
 import { formatAddress } from '../cli/option-values.js';
 import { type Config, ConfigError } from '../cli/options.js';
-import { TlsKeyPairError } from '../grpc/tls-handshakes.js';
+import { TlsKeyPairError } from '../grpc/tls-key-pair.js';
 import { layerServices } from '../layer/layer-services.js';
 import { defaultRpcServerSettings, RpcServer, type RpcServerParts } from '../rpc/server.js';
 import { describeStorage, openStorage } from '../storage/open.js';
@@ -77,10 +76,6 @@ export async function openApp(config: Config, context: ProcessContext): Promise<
 
 async function compose(config: Config, context: ProcessContext, shutdown: Shutdown): Promise<App> {
   const { log } = context;
-  // grpc-js would write its own lines to stderr; we log what matters ourselves.
-  const toDebug = (detail: unknown) => log.debug({ detail: String(detail) }, 'grpc-js');
-  setLogger({ error: toDebug, info: toDebug, debug: toDebug });
-
   const limiter = new LogLimiter(repeatedLineInterval);
   shutdown.add('limiter', () => limiter.close());
   const readiness = new Readiness();
@@ -132,7 +127,7 @@ async function compose(config: Config, context: ProcessContext, shutdown: Shutdo
   shutdown.add('tls', () => tls?.close());
   const authentication = await openAuthentication(config, log, limiter);
   shutdown.add('authentication', () => authentication?.close());
-  const rpc = rpcServer({
+  const rpc = await openRpcServer({
     layers: services.layers,
     info: services.info,
     observer: telemetry.callObserver,
@@ -149,6 +144,8 @@ async function compose(config: Config, context: ProcessContext, shutdown: Shutdo
     },
     tls: tls?.identity,
     authenticator: authentication?.authenticator,
+    // We log what matters ourselves.
+    onLibraryLog: (detail) => log.debug({ detail }, 'grpc-js'),
   });
   tls?.follow(rpc);
   if (tls !== undefined) telemetry.state.certificate(() => tls.notAfter);
@@ -190,9 +187,9 @@ async function compose(config: Config, context: ProcessContext, shutdown: Shutdo
 }
 
 /** A key that does not match its certificate is a mistake in the options that name them. */
-function rpcServer(parts: RpcServerParts): RpcServer {
+async function openRpcServer(parts: RpcServerParts): Promise<RpcServer> {
   try {
-    return new RpcServer(parts);
+    return await RpcServer.open(parts);
   } catch (error) {
     if (!(error instanceof TlsKeyPairError)) throw error;
     const options = error.part === 'clientCa' ? '--tls-client-ca' : '--tls-cert, --tls-key';

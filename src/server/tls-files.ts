@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import type { Logger } from 'pino';
 import { OptionFiles } from '../cli/option-files.js';
 import type { Config } from '../cli/options.js';
-import type { TlsKeyPair } from '../grpc/tls-handshakes.js';
+import type { TlsKeyPair } from '../grpc/tls-key-pair.js';
 import type { RpcServer } from '../rpc/server.js';
 
 /** The server's certificate and key, and the authorities of its clients, renewed when the files change. */

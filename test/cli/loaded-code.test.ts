@@ -15,8 +15,11 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
+const ofStorage = ['/bundle/app', '/bundle/file-driver', '/bundle/s3-', '/bundle/azure-', '/bundle/object-'];
+const packages = ['/node_modules/@aws-sdk/', '/node_modules/@smithy/', '/node_modules/@azure/'];
+
 /** The names among these that occur in what a server with that storage has loaded by its end. */
-async function loaded(storage: string): Promise<string[]> {
+async function loaded(storage: string, names = [...ofStorage, ...packages]): Promise<string[]> {
   const into = await mkdtemp(join(folder, 'run-'));
   const server = await LayercacheProcess.start([`--storage=${storage}`], {
     env: {
@@ -37,9 +40,7 @@ async function loaded(storage: string): Promise<string[]> {
     const { result } = JSON.parse(await readFile(join(into, file), 'utf8')) as Coverage;
     scripts.push(...result.map(({ url }) => url));
   }
-  const known = ['/bundle/app', '/bundle/file-driver', '/bundle/s3-', '/bundle/azure-', '/bundle/object-'];
-  const packages = ['/node_modules/@aws-sdk/', '/node_modules/@smithy/', '/node_modules/@azure/'];
-  return [...known, ...packages].filter((name) => scripts.some((url) => url.includes(name)));
+  return names.filter((name) => scripts.some((url) => url.includes(name)));
 }
 
 it('file:// loads no code of an object store', async () => {
@@ -63,4 +64,11 @@ it('azblob:// loads no code of S3, and no file driver', async () => {
     '/bundle/object-',
     '/node_modules/@azure/',
   ]);
+});
+
+it('neither grpc-js nor TLS is loaded before a client or an option asks for it', async () => {
+  const late = ['/bundle/grpc-js-transport', '/bundle/tls-handshakes'];
+  const chunks = await readdir(join(import.meta.dirname, '../../dist/bundle'));
+  for (const name of late) expect(chunks.some((chunk) => `/bundle/${chunk}`.startsWith(name))).toBe(true);
+  expect(await loaded('file:///', late)).toEqual([]);
 });

@@ -14,11 +14,12 @@ function healthOf(address: string): HealthClient {
 
 it('is not serving until set, for the server and for its service alike', async () => {
   const layers = new ScriptedLayers();
-  const server = new RpcServer({
+  const server = await RpcServer.open({
     layers,
     info: layers,
     observer: new RecordedCalls(),
     settings: defaultRpcServerSettings,
+    onLibraryLog: () => {},
   });
   const port = await server.listen('127.0.0.1:0');
   onTestFinished(() => server.cut());

@@ -6,7 +6,8 @@ import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'n
 import { credentials, type ServiceError, status } from '@grpc/grpc-js';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { Listeners } from '../../src/grpc/listeners.js';
-import { TlsHandshakes, TlsKeyPairError } from '../../src/grpc/tls-handshakes.js';
+import { TlsHandshakes } from '../../src/grpc/tls-handshakes.js';
+import { TlsKeyPairError } from '../../src/grpc/tls-key-pair.js';
 import { CertificateAuthority, type IssuedCertificate } from '../parts/certificate-authority.js';
 import { digest, otherDigest, repository, ScriptedLayer } from '../rpc/scripted-layers.js';
 import { ask, failure, fetchAll, startServer } from '../rpc/started-server.js';

@@ -13,7 +13,7 @@ import { type AddressInfo, createServer, type Server as Listener } from 'node:ne
 import { status } from '@grpc/grpc-js';
 import { DirectTransport } from '../../src/grpc/direct-transport.js';
 import { frameOf } from '../../src/grpc/frame.js';
-import { GrpcJsTransport } from '../../src/grpc/grpc-js-transport.js';
+import { GrpcJsLibrary } from '../../src/grpc/grpc-js-library.js';
 import { Health } from '../../src/grpc/health.js';
 import { StallWatch } from '../../src/grpc/stall-watch.js';
 import type { Transport, UnaryMethod } from '../../src/grpc/transport.js';
@@ -45,10 +45,10 @@ const method: UnaryMethod = {
 
 export class ReversingServer {
   readonly url: string;
-  readonly #transports: readonly Transport[];
+  readonly #transports: readonly Pick<Transport, 'close'>[];
   readonly #listener: Listener;
 
-  private constructor(transports: readonly Transport[], listener: Listener) {
+  private constructor(transports: readonly Pick<Transport, 'close'>[], listener: Listener) {
     this.#transports = transports;
     this.#listener = listener;
     this.url = `http://127.0.0.1:${(listener.address() as AddressInfo).port}`;
@@ -60,17 +60,18 @@ export class ReversingServer {
       ...{ keepaliveTimeMs: 60_000, keepaliveTimeoutMs: 20_000 },
     };
     const methods = [method];
-    const library = new GrpcJsTransport({
+    const library = new GrpcJsLibrary({
       methods: name === 'grpc-js' ? methods : [],
       settings,
       health: new Health('test.Texts'),
       described: [],
+      onLog: () => {},
     });
     const limits = { maxStreams: 1, maxInflight: 1, maxRequestBytes: 1 << 20 };
     const gate = new Admission(limits, () => {});
     const stallWatch = new StallWatch(60_000);
     const direct = new DirectTransport({ methods, gate, stallWatch, settings, library });
-    const transport = name === 'direct' ? direct : library;
+    const transport = name === 'direct' ? direct : await library.load();
     const listener = createServer((socket) => transport.accept(socket)).listen(0, '127.0.0.1');
     await once(listener, 'listening');
     return new ReversingServer([direct, library], listener);

@@ -197,11 +197,12 @@ describe('drain', () => {
 
   it('may be asked for before listening, and twice', async () => {
     const { layers, observed } = await startServer();
-    const server = new RpcServer({
+    const server = await RpcServer.open({
       layers,
       info: layers,
       observer: observed,
       settings: defaultRpcServerSettings,
+      onLibraryLog: () => {},
     });
     await Promise.all([server.drain(long), server.drain(long)]);
     await expect(server.listen('127.0.0.1:0')).rejects.toBeInstanceOf(ListenError);

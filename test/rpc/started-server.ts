@@ -46,12 +46,13 @@ export async function startServer(
 ): Promise<StartedServer> {
   const layers = new ScriptedLayers();
   const observed = new RecordedCalls();
-  const server = new RpcServer({
+  const server = await RpcServer.open({
     layers,
     info: layers,
     observer: observed,
     settings: { ...defaultRpcServerSettings, transport: transportOfRun, ...settings },
     ...parts,
+    onLibraryLog: () => {},
   });
   const port = await server.listen('127.0.0.1:0');
   onTestFinished(() => server.cut());
