@@ -1,5 +1,4 @@
 /** The options of every command that asks a server, and the client that they make. */
-import { getCACertificates } from 'node:tls';
 import { z } from 'zod';
 import type { LayerCacheClient, Pem } from '../client/layer-cache-client.js';
 import { CommandError, flag, type OptionSpecs, type OptionValues } from './command.js';
@@ -122,7 +121,9 @@ function tlsOf(options: ClientOptionValues) {
     throw new CommandError('TLS needs --tls-ca: a file, or system', { exitCode: 2 });
   }
   const authorities: Pem =
-    ca === 'system' ? getCACertificates('system').join('\n') : (readOptionFile('tls-ca', ca) ?? '');
+    ca === 'system'
+      ? process.getBuiltinModule('node:tls').getCACertificates('system').join('\n')
+      : (readOptionFile('tls-ca', ca) ?? '');
   return {
     ca: authorities,
     ...(cert !== undefined && { cert }),
