@@ -28,7 +28,7 @@ export const calibration: Case = {
     const subjects: Subject[] = [
       { ...ours, name: 'ours, empty handler' },
       h2loadCalls(bench, handler, calls),
-      { ...(await bulkSubject(bench, files, bench.tree.large, 4)), name: 'ours, 256 MiB files' },
+      { ...(await bulkSubject(bench, files, bench.tree.large, 4, false)), name: 'ours, 256 MiB files' },
       h2loadFiles(bench, files),
     ];
     const series = await interleaved(bench, subjects);

@@ -40,7 +40,7 @@ export const checks: Case = {
       return small(bench, server, calls, { ...hit, asksRedis: true });
     });
     const fetch = await pairOf(bench, pairs, servers, async (server) => [
-      await bulkSubject(bench, server, bench.tree.large, 4),
+      await bulkSubject(bench, server, bench.tree.large, 4, true),
     ]);
     const callNs = exists.plain.map((rate, round) => (1e9 * (exists.busy[round] ?? 1)) / rate);
     const breaker = await breakerNs();

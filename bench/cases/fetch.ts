@@ -6,7 +6,7 @@ import { type Limits, ratio } from '../series.ts';
 import { Layercache } from '../servers/layercache.ts';
 import type { Server } from '../servers/server.ts';
 import type { Case } from './case.ts';
-import { hit, linesOf, small } from './small-calls.ts';
+import { hit, linesOf, nearUrl, small } from './small-calls.ts';
 
 const mb = 1e6;
 /** Of 256 MiB, over bare `node:http2`. */
@@ -22,8 +22,9 @@ export const fetchShapes: Case = {
   large: true,
   async run(bench) {
     const { small, medium, large } = bench.tree;
-    const { url } = await bench.redis();
-    const ours = await bench.layercache('layercache', full, { cache: url });
+    const redis = await bench.redis();
+    const ours = await bench.layercache('layercache', full, { cache: nearUrl(redis) });
+    const overRedis = await bench.layercache('over Redis', full, { cache: redis.url });
     const http2 = await bench.http2();
     const sizes = [
       { size: '4 KiB', layers: small, limits: { bar: 0.9, stretch: 1.5 } },
@@ -31,24 +32,29 @@ export const fetchShapes: Case = {
       { size: '256 MiB', layers: large, limits: largeLimits },
     ];
     const subjects: Subject[] = [];
-    const limitsOfPairs: Limits[] = [];
+    const shapes: { readonly shape: string; readonly limits: Limits }[] = [];
     for (const { size, layers, limits } of sizes) {
       for (const streams of [1, 4, 32]) {
         // The plain case has this one.
         if (layers === large && streams === 4) continue;
-        limitsOfPairs.push(limits);
-        for (const server of [ours, http2]) {
-          const subject = await bulkSubject(bench, server, layers, streams);
-          const name = `${server.name}, ${size}, ${streams} streams`;
-          // The two servers are warm after the first of them.
-          subjects.push({ ...subject, name, warmSeconds: 1 });
+        const shape = `${size}, ${streams} streams`;
+        shapes.push({ shape, limits });
+        for (const server of [ours, http2, overRedis]) {
+          // What a trip to Redis adds, a large layer does not show.
+          if (server === overRedis && layers !== small) continue;
+          const subject = await bulkSubject(bench, server, layers, streams, server === overRedis);
+          const name = `${server.name}, ${shape}`;
+          // The servers are warm after the first of them.
+          subjects.push({ ...subject, name, warmSeconds: 1.5 });
         }
       }
     }
     const series = await interleaved(bench, subjects);
-    const comparisons = limitsOfPairs.flatMap((limits, pair) =>
-      ratio(series[2 * pair], series[2 * pair + 1], limits),
-    );
+    const of = (name: string) => series.find((one) => one.name === name);
+    const comparisons = shapes.flatMap(({ shape, limits }) => [
+      ...ratio(of(`layercache, ${shape}`), of(`node:http2, ${shape}`), limits),
+      ...ratio(of(`over Redis, ${shape}`), of(`node:http2, ${shape}`)),
+    ]);
     return { name: this.name, title: this.title, series, comparisons, notes: [] };
   },
 };
@@ -90,7 +96,7 @@ export const fetch: Case = {
     const { large } = bench.tree;
     const servers = await everyServer(bench);
     const subjects: Subject[] = [];
-    for (const server of servers) subjects.push(await bulkSubject(bench, server, large, 4));
+    for (const server of servers) subjects.push(await bulkSubject(bench, server, large, 4, true));
     const series = await interleaved(bench, subjects);
     const of = (name: string) => series.find((one) => one.name === name);
     return {
@@ -126,6 +132,7 @@ export async function bulkSubject(
   server: Server,
   layers: readonly Layer[],
   streams: number,
+  asksRedis: boolean,
 ): Promise<Subject> {
   const calls =
     server.protocol === 'grpc'
@@ -134,8 +141,7 @@ export async function bulkSubject(
         ? bench.requests.http1('GET', layers)
         : bench.requests.http2(layers);
   await bench.warm(server, calls, 2 * layers.length);
-  const proof =
-    server instanceof Layercache ? { ...hit, asksRedis: true, lines: linesOf(server) } : undefined;
+  const proof = server instanceof Layercache ? { ...hit, asksRedis, lines: linesOf(server) } : undefined;
   const length = layers[0]?.length ?? 1;
   // Of large layers a number of calls, not a time: near the end of a time fewer streams than said
   // are at work. How many are a round's worth, the warm-up says.

@@ -20,8 +20,8 @@ export const firstFetch: Case = {
     const questions = bench.requests.exists(small.map(({ digest }) => digest));
     for (const server of [hashed, plain]) await bench.warm(server, questions, 2 * small.length);
     const bytes = await interleaved(bench, [
-      await bulkSubject(bench, hashed, large, 4),
-      await bulkSubject(bench, plain, large, 4),
+      await bulkSubject(bench, hashed, large, 4, true),
+      await bulkSubject(bench, plain, large, 4, true),
     ]);
     const p99 = await interleaved(bench, [
       besideFetches(bench, hashed, 'Exists p99 beside hashed ones'),

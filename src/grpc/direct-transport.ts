@@ -28,8 +28,8 @@ import {
 /** Bytes that a request may send before we have read them; a FindMissing of 1,000 digests has 75 KB. */
 const streamWindow = 256 << 10;
 const connectionWindow = 1 << 20;
-/** Bytes that a connection may hold unsent, and sends in one turn of the event loop. */
-const maxUnsentBytes = 1 << 20;
+/** Bytes that a connection may hold unsent, and sends in one turn of the event loop: a mebibyte and its frames. */
+const maxUnsentBytes = (1 << 20) + (64 << 10);
 /** A registry's token with many scopes is long. */
 const maxHeaderListBytes = 64 << 10;
 /** A healthy frontend resets many streams when a storage hangs and its calls run into their deadlines. */

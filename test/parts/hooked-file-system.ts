@@ -67,6 +67,10 @@ export class HookedFileSystem implements FileSystem {
     return this.#run('close', fd, () => this.#real.close(fd));
   }
 
+  closeAtOnce(): boolean {
+    return false;
+  }
+
   realpath(path: string): Promise<string> {
     return this.#run('realpath', path, () => this.#real.realpath(path));
   }

@@ -126,7 +126,9 @@ export class FileBlobReader implements BlobReader {
         this.#onIdle = resolve;
       });
     }
-    await this.#threads.release(() => this.#fileSystem.close(this.#fd));
+    if (!this.#fileSystem.closeAtOnce(this.#fd, this.#stat.dev)) {
+      await this.#threads.release(() => this.#fileSystem.close(this.#fd));
+    }
     this.#onClosed(this);
   }
 }

@@ -39,6 +39,8 @@ export interface FileSystem {
   readv(fd: number, into: readonly Uint8Array[], position: number): Promise<number>;
   /** Closes the descriptor; never rejects. */
   close(fd: number): Promise<void>;
+  /** Closes the descriptor of a file on that device if that needs no waiting; returns whether it did. */
+  closeAtOnce(fd: number, device: bigint): boolean;
   realpath(path: string): Promise<string>;
   /** Opens a directory to read its names. */
   openNames(path: string): Promise<DirectoryNames>;
@@ -103,6 +105,18 @@ export class NodeFileSystem implements FileSystem {
       // Also a failed close frees the descriptor, and a file that was only read loses nothing.
       fs.close(fd, () => resolve());
     });
+  }
+
+  closeAtOnce(fd: number, device: bigint): boolean {
+    if (!this.#localDevices.has(device)) return false;
+    try {
+      // The last descriptor of a deleted file frees its blocks, which takes the disk.
+      if (fs.fstatSync(fd).nlink === 0) return false;
+      fs.closeSync(fd);
+    } catch {
+      // Also a failed close frees the descriptor, and a file that was only read loses nothing.
+    }
+    return true;
   }
 
   realpath(path: string): Promise<string> {
