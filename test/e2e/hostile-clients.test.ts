@@ -5,10 +5,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect, it, onTestFinished } from 'vitest';
+import { errorCodes } from '../../src/http2/error-codes.js';
 import type { Digest } from '../../src/reference/digest.js';
 import { callFrames, preface, settingsFrame, types } from '../parts/http2-frames.js';
 import { LayerClient } from '../parts/layer-client.js';
-import { LayercacheProcess } from '../parts/layercache-process.js';
+import { LayercacheProcess, transportOfRun } from '../parts/layercache-process.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
 import { RawConnection } from '../parts/raw-connection.js';
 import { TemporaryTree } from '../parts/temporary-tree.js';
@@ -79,6 +80,25 @@ const names = Object.keys(new HostileClients({ address: '', repository: '', dige
 /** After which the server has ended every connection by itself. */
 const endings = /garbage|HTTP|rapid|flood|overflow|streams that are not|more calls|a mebibyte/;
 
+/** What the direct transport tells those that it ends; an attacker who reads nothing is told nothing. */
+const { protocolError, flowControlError, enhanceYourCalm } = errorCodes;
+const codes: Readonly<Record<string, number>> = {
+  'garbage bytes': protocolError,
+  'HTTP/1.1': protocolError,
+  'a rapid reset': enhanceYourCalm,
+  'a flood of CONTINUATIONs without bytes': enhanceYourCalm,
+  'a flood of CONTINUATIONs': enhanceYourCalm,
+  'a flood of pings': enhanceYourCalm,
+  'a flood of settings': enhanceYourCalm,
+  'a flood of priorities': enhanceYourCalm,
+  'a flood of frames of unknown types': enhanceYourCalm,
+  'a flood of DATA without bytes': enhanceYourCalm,
+  'windows of one byte': enhanceYourCalm,
+  'windows that overflow': flowControlError,
+  'frames for streams that are not': protocolError,
+  'more calls than the connection may have': enhanceYourCalm,
+};
+
 it.each(names)('others are served, and nothing is left behind: %s', async (name) => {
   const before = descriptors();
   const bystander = new Bystander();
@@ -95,6 +115,8 @@ it.each(names)('others are served, and nothing is left behind: %s', async (name)
       .join(', '),
   });
   if (endings.test(name)) await expect.poll(() => [...hostile.ends]).not.toContain('open');
+  const code = transportOfRun === 'direct' ? codes[name] : undefined;
+  if (code !== undefined) await expect.poll(() => [...hostile.ends]).toEqual([code]);
   hostile.leave();
   await expect.poll(descriptors, { timeout: 5000 }).toBeLessThanOrEqual(before);
 });

@@ -79,7 +79,7 @@ export class HostileClients {
     'a flood of settings, no answer read': () =>
       this.#flood(500_000, () => settingsFrame(), { reads: false }),
     'a flood of priorities': () =>
-      this.#flood(100_000, (stream) => frame(types.priority, 0, stream % 1001, Buffer.alloc(5))),
+      this.#flood(100_000, (stream) => frame(types.priority, 0, stream % 1000, Buffer.alloc(5))),
     'a flood of frames of unknown types': () =>
       this.#flood(100_000, (stream) => frame(0x20 + (stream % 200), 0, 0, Buffer.alloc(8))),
     'a flood of DATA without bytes': () =>
