@@ -5,9 +5,13 @@ WORKDIR /app
 # First what changes rarely, so that the layer with the dependencies is reused.
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci
-COPY buf.yaml buf.gen.yaml rolldown.config.ts tsconfig.json tsconfig.build.json ./
+COPY buf.yaml buf.gen.yaml rolldown.config.ts tsconfig.json tsconfig.build.json tsconfig.cjs.json tsconfig.testing.json ./
 COPY proto proto
 COPY src src
+# What `layercache/testing` is compiled from.
+COPY tools/build-testing.mjs tools/
+COPY test/contract test/contract
+COPY test/parts/blob-rest.ts test/parts/
 RUN npm run build
 
 FROM node:26-slim AS dependencies

@@ -72,6 +72,18 @@ export class DockerRegistry {
         http: { addr: '127.0.0.1:0' },
       }),
     );
+    return DockerRegistry.#serve(directory, config);
+  }
+
+  /** Starts it with a configuration as a deployment has it, YAML. Resolves when it answers. */
+  static async configured(text: string): Promise<DockerRegistry> {
+    const directory = await mkdtemp(join(tmpdir(), 'layercache-registry-'));
+    const config = join(directory, 'config.yaml');
+    await writeFile(config, text);
+    return DockerRegistry.#serve(directory, config);
+  }
+
+  static async #serve(directory: string, config: string): Promise<DockerRegistry> {
     const { AWS_CA_BUNDLE: _, ...env } = process.env; // With it, the S3 driver of this version panics.
     const child = spawn('docker-registry', ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'], env });
     const registry = new DockerRegistry(directory, config, child);
