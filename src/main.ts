@@ -6,7 +6,7 @@ import { type Config, ConfigError } from './cli/options.js';
 /** Carries out the command line. The exit code is 0, 1 for what failed (or a command's "no"), 2 for what was asked wrongly, 3 for a command that failed. */
 export async function main(args: readonly string[]): Promise<void> {
   const version = readVersion();
-  const invocation = parseCommandLine(args, process.env, version);
+  const invocation = await parseCommandLine(args, process.env, version);
   switch (invocation.command) {
     case 'serve':
       return serve(invocation.config, version);

@@ -4,7 +4,9 @@
  */
 import { Argument, Command as CommanderCommand, CommanderError, Option } from 'commander';
 import type { ArgumentSpec, Command, ExitCode, OptionSpec } from './command.js';
-import { commands, health, serve } from './command-list.js';
+import { commands, config, health, serve } from './command-list.js';
+import type { OptionSources } from './config-command.js';
+import type { ConfigFile } from './config-file.js';
 import { options } from './option-schema.js';
 import type { Address } from './option-values.js';
 import {
@@ -27,12 +29,12 @@ export type Invocation =
   /** Nothing to run: `text` was asked for (code 0) or says what is wrong (code 2). */
   | { readonly command: 'none'; readonly code: 0 | 2; readonly text: string };
 
-/** Reads the arguments behind the program's name. Never throws for what an operator may write. */
-export function parseCommandLine(
+/** Reads the arguments behind the program's name. Never rejects for what an operator may write. */
+export async function parseCommandLine(
   args: readonly string[],
   environment: NodeJS.ProcessEnv,
   version: string,
-): Invocation {
+): Promise<Invocation> {
   let invocation: Invocation | undefined;
   let text = '';
   const program = declareProgram(environment, version, (asked) => {
@@ -45,7 +47,7 @@ export function parseCommandLine(
     each.configureOutput({ writeOut: write, writeErr: write });
 
   try {
-    program.parse(args, { from: 'user' });
+    await program.parseAsync(args, { from: 'user' });
   } catch (error) {
     const help = helpFor(program, args);
     if (error instanceof ConfigError) return { command: 'none', code: 2, text: line(error.message, help) };
@@ -71,26 +73,72 @@ function declareProgram(
 
   const serving = program.command(serve.name, { isDefault: true }).description(serve.summary);
   for (const name of optionNames) declareOption(serving, name, options[name]);
-  serving.action((given: Readonly<Record<string, string>>) => {
-    const named: Partial<Record<OptionName, string>> = {};
-    for (const name of optionNames) {
-      const value = given[camelCased(name)];
-      if (value !== undefined) named[name] = value;
-    }
-    ask({ command: 'serve', config: resolveConfig(named, environment) });
+  serving.action(async (given: Readonly<Record<string, string>>) => {
+    const named = givenOptions(given);
+    const file = await configFile(named.config, environment);
+    ask({ command: 'serve', config: resolveConfig(named, environment, file) });
   });
 
   const probe = program.command(health.name).description(health.summary);
-  declareOption(probe, 'admin', options.admin);
-  probe.action((given: { readonly admin?: string }) => {
-    const admin = resolveOption('admin', given.admin, environment);
+  for (const [name, option] of Object.entries(health.options)) declareOption(probe, name, option);
+  probe.action(async (given: { readonly admin?: string; readonly config?: string }) => {
+    const file = await configFile(given.config, environment);
+    const admin = resolveOption('admin', given.admin, environment, file);
     if (admin === undefined) throw new ConfigError('--admin is off: there is nobody to ask');
     ask({ command: 'health', admin });
+  });
+
+  const checking = program.command(config.name).summary(config.summary).description(config.description);
+  const { action } = config.arguments;
+  checking.addArgument(new Argument(`<${action.placeholder}>`, action.help));
+  for (const [name, option] of Object.entries(config.options)) declareOption(checking, name, option);
+  checking.action((asked: string, given: Readonly<Record<string, string>>) => {
+    const value = argumentValue(action, asked);
+    const isJson = given['json'] !== undefined;
+    const sources = { given: givenOptions(given), environment };
+    const run = value === 'check' ? () => checkConfig(sources, isJson) : printConfigSchema;
+    ask({ command: 'run', name: config.name, run });
   });
 
   for (const command of commands) declareCommand(program, command, { environment, version, ask });
   program.addHelpText('after', () => `\n${serving.helpInformation()}`);
   return program;
+}
+
+/** What the command line says of the server's options. */
+function givenOptions(given: Readonly<Record<string, string>>): Partial<Record<OptionName, string>> {
+  const named: Partial<Record<OptionName, string>> = {};
+  for (const name of optionNames) {
+    const value = given[camelCased(name)];
+    if (value !== undefined) named[name] = value;
+  }
+  return named;
+}
+
+/** The file that `--config` or its variable names. Rejects with a `ConfigError` for one that is wrong. */
+async function configFile(
+  given: string | undefined,
+  environment: NodeJS.ProcessEnv,
+): Promise<ConfigFile | undefined> {
+  const path = resolveOption('config', given, environment);
+  if (path === undefined) return undefined;
+  // Loaded only here: most servers have no file.
+  const { firstProblem, readConfigFile } = await import('./config-file.js');
+  const file = await readConfigFile(path);
+  const problem = firstProblem(file);
+  if (problem !== undefined) throw new ConfigError(problem);
+  return file;
+}
+
+async function checkConfig(sources: OptionSources, json: boolean): Promise<ExitCode> {
+  const { checkConfig } = await import('./config-command.js');
+  return checkConfig(sources, json, process);
+}
+
+async function printConfigSchema(): Promise<ExitCode> {
+  const { configSchema } = await import('./config-schema.js');
+  process.stdout.write(`${JSON.stringify(configSchema(), undefined, 2)}\n`);
+  return 0;
 }
 
 /** What a command is parsed with, and what receives the result. */
@@ -113,7 +161,7 @@ function declareCommand(
     declared.addArgument(new Argument(`[${spec.rest.placeholder}...]`, spec.rest.help));
   for (const [name, option] of Object.entries(spec.options)) declareOption(declared, name, option);
 
-  declared.action((...given: readonly unknown[]) => {
+  declared.action(async (...given: readonly unknown[]) => {
     const names = Object.keys(spec.arguments);
     const texts = given as readonly string[];
     const values = Object.entries(spec.arguments).map(([name, each], index) => [
@@ -121,10 +169,12 @@ function declareCommand(
       argumentValue(each, texts[index] ?? ''),
     ]);
     const rest = spec.rest === undefined ? [] : (given[names.length] as readonly string[]);
+    const file =
+      'config' in spec.options ? await configFile(declared.opts()['config'], environment) : undefined;
     const asked = {
       arguments: Object.fromEntries(values),
       rest: rest.map((text) => argumentValue(spec.rest as ArgumentSpec<unknown>, text)),
-      options: optionValues(spec, declared.opts(), environment),
+      options: optionValues(spec, declared.opts(), environment, file),
     };
     ask({ command: 'run', name: spec.name, run: (signal) => spec.run({ ...asked, version, signal }) });
   });
@@ -148,15 +198,16 @@ function optionValues(
   spec: Command,
   given: Readonly<Record<string, unknown>>,
   environment: NodeJS.ProcessEnv,
+  file: ConfigFile | undefined,
 ): Record<string, unknown> {
   const values = Object.entries(spec.options).map(([name, option]) => {
     const value = given[camelCased(name)];
     if (!option.repeatable) {
       // A flag that is given is `true` to commander.
       const text = value === undefined ? undefined : String(value);
-      return [name, resolveValue(name, option, text, environment)];
+      return [name, resolveValue(name, option, text, environment, file)];
     }
-    const texts = (value ?? []) as readonly string[];
+    const texts = (value ?? file?.values.get(name)?.texts ?? []) as readonly string[];
     return [name, texts.map((text) => resolveValue(name, option, text, environment))];
   });
   return Object.fromEntries(values);
@@ -180,7 +231,7 @@ function withoutValue(message: string): string {
 
 /** The line that shows what may be asked, of the command that was named. */
 function helpFor(program: CommanderCommand, args: readonly string[]): string {
-  const named = commands.find(({ name }) => name === args[0]);
+  const named = [config, ...commands].find(({ name }) => name === args[0]);
   return named === undefined ? `${program.name()} --help` : `${program.name()} ${named.name} --help`;
 }
 

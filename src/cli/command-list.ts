@@ -1,5 +1,5 @@
 /** Every command, in the order in which `--help` shows them. */
-import type { Command } from './command.js';
+import { type Command, flag } from './command.js';
 import { add } from './commands/add.js';
 import { audit } from './commands/audit.js';
 import { completion } from './commands/completion.js';
@@ -14,6 +14,7 @@ import { setMeta } from './commands/set-meta.js';
 import { stat } from './commands/stat.js';
 import { warm } from './commands/warm.js';
 import { options } from './option-schema.js';
+import { oneOf } from './option-values.js';
 
 /** What help, completion and the manual page tell of a command. */
 export type CommandOutline = Omit<Command, 'run'>;
@@ -30,10 +31,31 @@ export const health = {
   name: 'health',
   summary: "ask a running server's /readyz: exit 0 when it is ready, else 1",
   arguments: {},
-  options: { admin: options.admin },
+  options: { admin: options.admin, config: options.config },
 } satisfies CommandOutline;
 
-/** The commands beside those two. */
+export const config = {
+  name: 'config',
+  summary: 'check the options of serve and show what is in force, or print a JSON schema',
+  description:
+    'check says what is wrong with the options of serve, all of it, one line each, and exits with 2; when nothing is, it prints every option in force, without its secrets, and where its value came from: the command line, the environment, the file of --config or the default. schema prints the JSON schema of that file, for editors.',
+  arguments: {
+    action: { placeholder: 'ACTION', help: 'check or schema', schema: oneOf('check', 'schema') },
+  },
+  options: {
+    ...options,
+    json: {
+      group: 'What it prints',
+      placeholder: '',
+      default: '',
+      help: 'print JSON, one object a line',
+      schema: flag(),
+      environment: false,
+    },
+  },
+} satisfies CommandOutline;
+
+/** The commands beside those three. */
 export const commands: readonly Command[] = [
   exists,
   stat,
@@ -52,5 +74,5 @@ export const commands: readonly Command[] = [
 
 /** All of them. */
 export function outlines(): readonly CommandOutline[] {
-  return [serve, health, ...commands];
+  return [serve, health, config, ...commands];
 }

@@ -35,6 +35,10 @@ export function manualPage(version: string): string {
     ...exitCodes.flatMap(([code, meaning]) => ['.TP', `.B ${code}`, text(meaning)]),
     '.SH ENVIRONMENT',
     'An option names the variable that may say it, too; the command line wins.',
+    '.SH FILES',
+    text(
+      'What neither says may be in the YAML file that --config names, by the names of the options of serve. It is read by the commands that have --config.',
+    ),
   ];
   return `${lines.join('\n')}\n`;
 }

@@ -27,7 +27,8 @@ export type OptionGroup =
   | 'Authentication and authorization'
   | 'Deadlines'
   | 'Limits'
-  | 'Log';
+  | 'Log'
+  | 'Configuration file';
 
 export interface ServerOption<T> extends OptionSpec<T> {
   readonly group: OptionGroup;
@@ -251,5 +252,12 @@ export const options = {
     default: 'on',
     help: 'whether each call is logged, at info',
     schema: oneOf('on', 'off'),
+  }),
+  config: option({
+    group: 'Configuration file',
+    placeholder: 'file',
+    default: '',
+    help: 'a YAML file of these options by name, for what neither the command line nor the environment says; layercache config check tells what is wrong in it and what is in force',
+    schema: path(),
   }),
 };

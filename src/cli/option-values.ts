@@ -31,6 +31,25 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host);
 }
 
+/** What a value looks like when it is written, as far as that can be said without parsing it. */
+export interface WrittenForm {
+  /** Every text that is one, where they can be listed. */
+  readonly choices?: readonly string[];
+  /** The source of a regular expression that the texts match. */
+  readonly pattern?: string;
+  /** The whole numbers that are one; none unless said. */
+  readonly numbers?: { readonly min: number; readonly max: number };
+}
+
+/** Nothing for a schema whose text is free. */
+export function writtenForm(schema: z.ZodType): WrittenForm {
+  return (schema.meta()?.['form'] as WrittenForm | undefined) ?? {};
+}
+
+function form(written: WrittenForm): { readonly form: WrittenForm } {
+  return { form: written };
+}
+
 function parsed<T>(parse: (text: string) => T | undefined, problem: string): z.ZodType<T, string> {
   return z.string().transform((text, context) => {
     const value = parse(text);
@@ -72,18 +91,23 @@ export function url(): z.ZodType<string, string> {
   return parsed(
     (text) => (/^[a-z][a-z0-9+.-]*:/.test(text) ? text : undefined),
     'must be a URL such as memory: or file:///var/lib/registry',
-  );
+  ).meta(form({ pattern: '^[a-z][a-z0-9+.-]*:' }));
 }
+
+const hostAndPort = String.raw`(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):\d{1,5}`;
 
 /** `undefined` for `off`. */
 export function addressOrOff(): z.ZodType<Address | undefined, string> {
-  return z.string().transform((text, context) => {
-    if (text === 'off') return undefined;
-    const { data, error } = address().safeParse(text);
-    if (data !== undefined) return data;
-    context.addIssue(`${error.issues[0]?.message}, or off`);
-    return z.NEVER;
-  });
+  return z
+    .string()
+    .transform((text, context) => {
+      if (text === 'off') return undefined;
+      const { data, error } = address().safeParse(text);
+      if (data !== undefined) return data;
+      context.addIssue(`${error.issues[0]?.message}, or off`);
+      return z.NEVER;
+    })
+    .meta(form({ pattern: `^(off|${hostAndPort})$` }));
 }
 
 export function address(): z.ZodType<Address, string> {
@@ -100,19 +124,22 @@ const maxSocketPath = 103;
 
 /** `host:port`, or `unix:` and the path of a socket. */
 export function listenAddress(): z.ZodType<Address | SocketAddress, string> {
-  return z.string().transform((text, context) => {
-    const [, socketPath] = /^unix:(?:\/\/(?=\/))?(.*)$/s.exec(text) ?? [];
-    if (socketPath === undefined) {
-      const { data, error } = address().safeParse(text);
-      if (data !== undefined) return data;
-      context.addIssue(`${error.issues[0]?.message}, or unix:/path`);
+  return z
+    .string()
+    .transform((text, context) => {
+      const [, socketPath] = /^unix:(?:\/\/(?=\/))?(.*)$/s.exec(text) ?? [];
+      if (socketPath === undefined) {
+        const { data, error } = address().safeParse(text);
+        if (data !== undefined) return data;
+        context.addIssue(`${error.issues[0]?.message}, or unix:/path`);
+        return z.NEVER;
+      }
+      const length = Buffer.byteLength(socketPath);
+      if (length > 0 && length <= maxSocketPath && !socketPath.includes('\0')) return { socketPath };
+      context.addIssue(`must be unix: and a path of 1 to ${maxSocketPath} bytes; this one has ${length}`);
       return z.NEVER;
-    }
-    const length = Buffer.byteLength(socketPath);
-    if (length > 0 && length <= maxSocketPath && !socketPath.includes('\0')) return { socketPath };
-    context.addIssue(`must be unix: and a path of 1 to ${maxSocketPath} bytes; this one has ${length}`);
-    return z.NEVER;
-  });
+    })
+    .meta(form({ pattern: `^(unix:[\\s\\S]+|${hostAndPort})$` }));
 }
 
 /** Milliseconds. */
@@ -120,14 +147,17 @@ export function duration(min: number, max: number): z.ZodType<number, string> {
   const units = { ms: 1, s: second, m: 60 * second, h: 3600 * second };
   return quantity(units, min, max, `must be a duration such as 250ms, 5s or 2m, from ${min}ms to 24h`).meta({
     quantity: 'duration',
+    ...quantityForm(units, min),
   });
 }
 
 /** Bytes. */
 export function size(min: number, max: number): z.ZodType<number, string> {
+  const units = { B: 1, KiB: kib, MiB: mib };
   const range = `from ${min === 0 ? 0 : `${min / kib}KiB`} to ${max / mib}MiB`;
-  return quantity({ B: 1, KiB: kib, MiB: mib }, min, max, `must be a size such as 256KiB, ${range}`).meta({
+  return quantity(units, min, max, `must be a size such as 256KiB, ${range}`).meta({
     quantity: 'size',
+    ...quantityForm(units, min),
   });
 }
 
@@ -136,7 +166,7 @@ export function count(max: number): z.ZodType<number, string> {
   return parsed(
     (text) => (/^[1-9]\d{0,8}$/.test(text) && Number(text) <= max ? Number(text) : undefined),
     `must be a whole number from 1 to ${max}`,
-  );
+  ).meta(form({ pattern: '^[1-9][0-9]{0,8}$', numbers: { min: 1, max } }));
 }
 
 /** The name of a repository. */
@@ -146,13 +176,16 @@ export function repositoryName(): z.ZodType<RepositoryName, string> {
 
 /** How many processes; `auto` is one for each core that this one may use. */
 export function processes(max: number): z.ZodType<number, string> {
-  return z.string().transform((text, context) => {
-    if (text === 'auto') return Math.min(availableParallelism(), max);
-    const { data, error } = count(max).safeParse(text);
-    if (data !== undefined) return data;
-    context.addIssue(`${error.issues[0]?.message}, or auto`);
-    return z.NEVER;
-  });
+  return z
+    .string()
+    .transform((text, context) => {
+      if (text === 'auto') return Math.min(availableParallelism(), max);
+      const { data, error } = count(max).safeParse(text);
+      if (data !== undefined) return data;
+      context.addIssue(`${error.issues[0]?.message}, or auto`);
+      return z.NEVER;
+    })
+    .meta(form({ pattern: '^(auto|[1-9][0-9]{0,8})$', numbers: { min: 1, max } }));
 }
 
 function quantity(
@@ -172,9 +205,16 @@ function quantity(
   }, problem);
 }
 
+function quantityForm(units: Readonly<Record<string, number>>, min: number): { readonly form: WrittenForm } {
+  const amount = `[0-9]{1,9}(${Object.keys(units).join('|')})`;
+  return min === 0
+    ? form({ pattern: `^(0|${amount})$`, numbers: { min: 0, max: 0 } })
+    : form({ pattern: `^${amount}$` });
+}
+
 export function oneOf<const T extends string>(...values: readonly T[]): z.ZodType<T, string> {
   const problem = `must be one of ${values.join(', ')}`;
-  return parsed((text) => values.find((value) => value === text), problem).meta({ choices: values });
+  return parsed((text) => values.find((value) => value === text), problem).meta(form({ choices: values }));
 }
 
 /** A value of an option as it may be written, without its secrets: `10m`, `16MiB`, `host:port`. */
@@ -202,6 +242,5 @@ function inUnits(value: number, units: readonly string[], steps: readonly number
 
 /** What `oneOf` was made of; nothing for any other schema. */
 export function choicesOf(schema: z.ZodType): readonly string[] {
-  const choices = schema.meta()?.['choices'];
-  return Array.isArray(choices) ? choices : [];
+  return writtenForm(schema).choices ?? [];
 }

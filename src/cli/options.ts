@@ -1,6 +1,7 @@
-/** From the command line and the environment to validated values. */
+/** From the command line, the environment and the configuration file to validated values. */
 import type { z } from 'zod';
 import type { OptionSpec } from './command.js';
+import type { ConfigFile } from './config-file.js';
 import { options } from './option-schema.js';
 
 /** A value that does not fit its option; `message` is one line for the operator. */
@@ -21,18 +22,40 @@ export function environmentName(name: string): string {
   return `LAYERCACHE_${name.replaceAll('-', '_').toUpperCase()}`;
 }
 
+/** Where the value of an option was said. */
+export type Origin = 'command line' | 'environment' | 'file' | 'default';
+
 /**
- * The value of one option: what the command line says, else the environment (an
- * empty variable says nothing), else the default. Throws `ConfigError` that
- * names the option and where its value came from, never the value itself: it
- * may hold credentials.
+ * What was said of an option and where: the command line wins over the
+ * environment (an empty variable says nothing), that over the configuration
+ * file, that over the default.
+ */
+export function saidOf(
+  name: string,
+  spec: OptionSpec<unknown>,
+  given: string | undefined,
+  environment: NodeJS.ProcessEnv,
+  file?: ConfigFile,
+): { readonly text: string; readonly origin: Origin } {
+  if (given !== undefined) return { text: given, origin: 'command line' };
+  const variable = spec.environment === false ? undefined : environment[environmentName(name)];
+  if (variable) return { text: variable, origin: 'environment' };
+  const [text] = file?.values.get(name)?.texts ?? [];
+  return text === undefined ? { text: spec.default, origin: 'default' } : { text, origin: 'file' };
+}
+
+/**
+ * The value of one option, as `saidOf` finds it. Throws `ConfigError` that names
+ * the option and where its value came from, never the value itself: it may hold
+ * credentials.
  */
 export function resolveOption<K extends OptionName>(
   name: K,
   given: string | undefined,
   environment: NodeJS.ProcessEnv,
+  file?: ConfigFile,
 ): Config[K] {
-  return resolveValue<unknown>(name, options[name], given, environment) as Config[K];
+  return resolveValue<unknown>(name, options[name], given, environment, file) as Config[K];
 }
 
 /** The same of an option of any command, which is called `name`. */
@@ -41,22 +64,23 @@ export function resolveValue<T>(
   spec: OptionSpec<T>,
   given: string | undefined,
   environment: NodeJS.ProcessEnv,
+  file?: ConfigFile,
 ): T {
-  const variable = environmentName(name);
-  const fromEnvironment = spec.environment === false ? undefined : environment[variable] || undefined;
-  const result = spec.schema.safeParse(given ?? fromEnvironment ?? spec.default);
+  const { text, origin } = saidOf(name, spec, given, environment, file);
+  const result = spec.schema.safeParse(text);
   if (result.success) return result.data;
-  const origin = given === undefined && fromEnvironment !== undefined ? ` (from ${variable})` : '';
-  throw new ConfigError(`--${name}${origin} ${result.error.issues[0]?.message ?? 'is invalid'}`);
+  const from = origin === 'environment' ? ` (from ${environmentName(name)})` : '';
+  throw new ConfigError(`--${name}${from} ${result.error.issues[0]?.message ?? 'is invalid'}`);
 }
 
 /** All options, as `resolveOption` gives each. Throws `ConfigError` also for options that do not go together. */
 export function resolveConfig(
   given: Readonly<Partial<Record<OptionName, string>>>,
   environment: NodeJS.ProcessEnv,
+  file?: ConfigFile,
 ): Config {
   const config = Object.fromEntries(
-    optionNames.map((name) => [name, resolveOption(name, given[name], environment)]),
+    optionNames.map((name) => [name, resolveOption(name, given[name], environment, file)]),
   ) as Config;
   const problem = problemTogether(config);
   if (problem !== undefined) throw new ConfigError(problem);

@@ -14,6 +14,7 @@ export const walkOptions = {
   },
   'storage-timeout': options['storage-timeout'],
   'cache-timeout': options['cache-timeout'],
+  config: options.config,
   repository: {
     group,
     placeholder: 'name',

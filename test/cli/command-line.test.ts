@@ -6,8 +6,8 @@ import { environmentName, optionNames } from '../../src/cli/options.js';
 const parse = (args: string[], environment: NodeJS.ProcessEnv = {}) =>
   parseCommandLine(args, environment, '1.2.3');
 
-function refused(args: string[], environment: NodeJS.ProcessEnv = {}): string {
-  const invocation = parse(args, environment);
+async function refused(args: string[], environment: NodeJS.ProcessEnv = {}): Promise<string> {
+  const invocation = await parse(args, environment);
   if (invocation.command !== 'none') throw new Error(`parsed as ${invocation.command}`);
   expect(invocation.code).toBe(2);
   expect(invocation.text.trimEnd()).not.toContain('\n');
@@ -15,23 +15,23 @@ function refused(args: string[], environment: NodeJS.ProcessEnv = {}): string {
 }
 
 describe('serve', () => {
-  it('is what happens when no command is named', () => {
-    expect(parse([])).toEqual(parse(['serve']));
-    expect(parse([])).toMatchObject({ command: 'serve', config: { cache: 'memory:' } });
+  it('is what happens when no command is named', async () => {
+    expect(await parse([])).toEqual(await parse(['serve']));
+    expect(await parse([])).toMatchObject({ command: 'serve', config: { cache: 'memory:' } });
   });
 
   it.each([
     [['--storage=file:///a', '--chunk-size=64KiB']],
     [['--storage', 'file:///a', '--chunk-size', '64KiB']],
     [['serve', '--storage', 'file:///a', '--chunk-size=64KiB']],
-  ])('takes --name=value and --name value alike: %j', (args) => {
-    expect(parse(args)).toMatchObject({
+  ])('takes --name=value and --name value alike: %j', async (args) => {
+    expect(await parse(args)).toMatchObject({
       command: 'serve',
       config: { storage: 'file:///a', 'chunk-size': 65_536 },
     });
   });
 
-  it('reads every option from the command line and from the environment', () => {
+  it('reads every option from the command line and from the environment', async () => {
     const values = {
       cache: 'redis://h',
       storage: 'file:///a',
@@ -97,32 +97,35 @@ describe('serve', () => {
         'small-layers': 12_288,
         'log-level': 'fatal',
         'access-log': 'off',
+        config: undefined,
       },
     };
-    expect(Object.keys(values).sort()).toEqual([...optionNames].sort());
-    expect(parse(optionNames.map((name) => `--${name}=${values[name]}`))).toEqual(expected);
-    const environment = Object.fromEntries(optionNames.map((name) => [environmentName(name), values[name]]));
-    expect(parse([], environment)).toEqual(expected);
+    // What --config reads is in config.test.ts.
+    const names = optionNames.filter((name) => name !== 'config');
+    expect(Object.keys(values).sort()).toEqual([...names].sort());
+    expect(await parse(names.map((name) => `--${name}=${values[name]}`))).toEqual(expected);
+    const environment = Object.fromEntries(names.map((name) => [environmentName(name), values[name]]));
+    expect(await parse([], environment)).toEqual(expected);
   });
 
-  it('the last of an option given twice counts', () => {
-    expect(parse(['--verify=off', '--verify=always'])).toMatchObject({ config: { verify: 'always' } });
+  it('the last of an option given twice counts', async () => {
+    expect(await parse(['--verify=off', '--verify=always'])).toMatchObject({ config: { verify: 'always' } });
   });
 });
 
 describe('health', () => {
-  it('asks the address that --admin or its variable names', () => {
+  it('asks the address that --admin or its variable names', async () => {
     const admin = { host: 'h', port: 1 };
-    expect(parse(['health', '--admin', 'h:1'])).toEqual({ command: 'health', admin });
-    expect(parse(['health'], { LAYERCACHE_ADMIN: 'h:1' })).toEqual({ command: 'health', admin });
+    expect(await parse(['health', '--admin', 'h:1'])).toEqual({ command: 'health', admin });
+    expect(await parse(['health'], { LAYERCACHE_ADMIN: 'h:1' })).toEqual({ command: 'health', admin });
   });
 
-  it('does not mind other options being wrong in the environment', () => {
-    expect(parse(['health'], { LAYERCACHE_VERIFY: 'no' })).toMatchObject({ command: 'health' });
+  it('does not mind other options being wrong in the environment', async () => {
+    expect(await parse(['health'], { LAYERCACHE_VERIFY: 'no' })).toMatchObject({ command: 'health' });
   });
 
-  it('takes no option of serve', () => {
-    expect(refused(['health', '--storage=file:///a'])).toContain("unknown option '--storage'");
+  it('takes no option of serve', async () => {
+    expect(await refused(['health', '--storage=file:///a'])).toContain("unknown option '--storage'");
   });
 });
 
@@ -134,23 +137,23 @@ describe('mistakes are one line and exit code 2', () => {
     [['serve', 'twice'], 'too many arguments'],
     [['destroy'], 'too many arguments'],
     [['-x'], "unknown option '-x'"],
-  ])('%j', (args, text) => {
-    expect(refused(args)).toContain(text);
+  ])('%j', async (args, text) => {
+    expect(await refused(args)).toContain(text);
   });
 
-  it('a secret behind a mistyped option does not get into the log', () => {
-    expect(refused(['--chace=redis://user:hunter2@h'])).not.toContain('hunter2');
+  it('a secret behind a mistyped option does not get into the log', async () => {
+    expect(await refused(['--chace=redis://user:hunter2@h'])).not.toContain('hunter2');
   });
 
-  it('a secret in a value of an option is not repeated', () => {
-    expect(refused(['--cache', '//user:hunter2@h'])).not.toContain('hunter2');
-    expect(refused([], { LAYERCACHE_STORAGE: '//hunter2' })).not.toContain('hunter2');
+  it('a secret in a value of an option is not repeated', async () => {
+    expect(await refused(['--cache', '//user:hunter2@h'])).not.toContain('hunter2');
+    expect(await refused([], { LAYERCACHE_STORAGE: '//hunter2' })).not.toContain('hunter2');
   });
 });
 
 describe('--help', () => {
-  it('is grouped by what the options are about', () => {
-    const invocation = parse(['serve', '--help']);
+  it('is grouped by what the options are about', async () => {
+    const invocation = await parse(['serve', '--help']);
     if (invocation.command !== 'none') throw new Error('it runs something');
     const headings = [...invocation.text.matchAll(/^([A-Z].*):$/gm)].map(([, heading]) => heading);
     expect(headings).toEqual(
@@ -158,8 +161,8 @@ describe('--help', () => {
     );
   });
 
-  it.each([[['--help']], [['serve', '--help']], [['-h']]])('%j tells of every option', (args) => {
-    const invocation = parse(args);
+  it.each([[['--help']], [['serve', '--help']], [['-h']]])('%j tells of every option', async (args) => {
+    const invocation = await parse(args);
     if (invocation.command !== 'none') throw new Error('nothing was told');
     expect(invocation.code).toBe(0);
     const words = invocation.text.replace(/\s+/g, ' ');
@@ -171,12 +174,12 @@ describe('--help', () => {
     }
   });
 
-  it('tells of the commands', () => {
-    const invocation = parse(['--help']);
+  it('tells of the commands', async () => {
+    const invocation = await parse(['--help']);
     expect(invocation).toMatchObject({ text: expect.stringMatching(/serve[\s\S]*health/) });
   });
 });
 
-it('--version tells the version alone', () => {
-  expect(parse(['--version'])).toEqual({ command: 'none', code: 0, text: '1.2.3\n' });
+it('--version tells the version alone', async () => {
+  expect(await parse(['--version'])).toEqual({ command: 'none', code: 0, text: '1.2.3\n' });
 });

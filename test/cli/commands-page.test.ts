@@ -9,6 +9,7 @@ import { clientOptions, maxAgeOption } from '../../src/cli/client-options.js';
 import { outlines } from '../../src/cli/command-list.js';
 import { environmentName } from '../../src/cli/options.js';
 import type { Digest } from '../../src/reference/digest.js';
+import { block, readPage } from '../parts/docs-pages.js';
 import { bin, LayercacheProcess } from '../parts/layercache-process.js';
 import { pinnedNode } from '../parts/pinned-node.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
@@ -27,6 +28,8 @@ beforeAll(async () => {
   digest = await pushLayer(tree, repositoryNamed('demo/app'), Buffer.from('a layer'));
   server = await LayercacheProcess.start([`--storage=file://${tree.root}`]);
   await symlink(bin, join(folder, 'layercache'));
+  const file = block(await readPage('docs/configuration.md'), 'yaml', 'cache:');
+  await writeFile(join(folder, 'layercache.yaml'), file);
   await writeFile(join(folder, 'manifest.json'), JSON.stringify({ schemaVersion: 2, layers: [{ digest }] }));
 });
 afterAll(async () => {
@@ -35,13 +38,13 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-it.each(blocks)('runs: %s', async (block) => {
+it.each(blocks)('runs: %s', async (lines) => {
   const env = {
     PATH: `${folder}:${join(pinnedNode, '..')}:${process.env['PATH']}`,
     LAYERCACHE_ADDRESS: server.listen,
     digest,
   };
-  const ran = await promisify(execFile)('bash', ['--norc', '-euc', block], { cwd: folder, env });
+  const ran = await promisify(execFile)('bash', ['--norc', '-euc', lines], { cwd: folder, env });
   expect(ran.stderr).toBe('');
 });
 

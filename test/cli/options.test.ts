@@ -54,6 +54,7 @@ describe('defaults', () => {
       'small-layers': 16_777_216,
       'log-level': 'info',
       'access-log': 'on',
+      config: undefined,
     });
   });
 

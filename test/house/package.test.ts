@@ -106,6 +106,12 @@ it('npx layercache is the program', async () => {
   expect(stdout).toBe(`${version}\n`);
 });
 
+it('the JSON schema of the configuration file is in it, for editors', async () => {
+  const read = `console.log(require('layercache/config.schema.json').title)`;
+  const { stdout } = await run(pinnedNode, ['-e', read], { cwd: installed.folder });
+  expect(stdout).toBe('The configuration file of layercache\n');
+});
+
 it('the API is in it, for those who generate their own client', async () => {
   const resolve = `console.log(require.resolve('layercache/proto/layercache/v1/layer_cache.proto'))`;
   const { stdout } = await run(pinnedNode, ['-e', resolve], { cwd: installed.folder });

@@ -23,9 +23,9 @@ function block(language: string): string {
   return text;
 }
 
-it('the server takes what the manifest starts it with', () => {
+it('the server takes what the manifest starts it with', async () => {
   const args = [...block('yaml').matchAll(/^ +- (serve|--\S+)$/gm)].map(([, arg = '']) => arg);
-  const invocation = parseCommandLine(args, {}, '0');
+  const invocation = await parseCommandLine(args, {}, '0');
   expect(invocation).toMatchObject({ command: 'serve', config: { 'drain-timeout': 30_000 } });
   if (invocation.command !== 'serve') return;
   expect(describeCache(invocation.config.cache)).toContain('near: at most 100000 layers');
