@@ -18,7 +18,7 @@ function settingOf(
 ): string {
   if (name === 'cache' || name === 'storage') return described[name];
   const value = config[name];
-  if (name === 'admin' && value === undefined) return 'off';
+  if ((name === 'admin' || name === 'notifications') && value === undefined) return 'off';
   if (typeof value === 'string' && /^https?:/i.test(value)) {
     // A query may hold a key.
     const { origin, pathname } = new URL(value);

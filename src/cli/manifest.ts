@@ -7,28 +7,17 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
-import { z } from 'zod';
+import {
+  type Descriptor,
+  type Manifest,
+  maxManifestBytes,
+  parseManifest,
+} from '../notifications/manifest.js';
 import { algorithmOf, type Digest, digestOf, hexOf, parseDigest } from '../reference/digest.js';
 import { CommandError } from './command.js';
 
-/** The most bytes of a manifest, as registries have it. */
-const maxBytes = 4 << 20;
 /** Indexes within indexes; more is a mistake, or a loop. */
 const maxDepth = 4;
-
-const descriptor = z.object({
-  mediaType: z.string().optional(),
-  digest: z.string(),
-  data: z.base64().optional(),
-});
-const shape = z.object({
-  config: descriptor.optional(),
-  layers: z.array(descriptor).optional(),
-  blobs: z.array(descriptor).optional(),
-  fsLayers: z.array(z.object({ blobSum: z.string() })).optional(),
-  manifests: z.array(descriptor).optional(),
-});
-type Descriptor = z.output<typeof descriptor>;
 
 /** The digests of all that a manifest's file names, `-` for stdin. Rejects with a `CommandError`, exit code 2. */
 export async function blobsOfManifest(file: string): Promise<Digest[]> {
@@ -45,15 +34,8 @@ async function blobsOf(
   layout: string | undefined,
   depth: number,
 ): Promise<Digest[]> {
-  const { config, layers, blobs, fsLayers, manifests } = parse(text, name);
-  if (manifests === undefined) {
-    const described = [config ?? [], layers ?? [], blobs ?? []].flat().filter(isDistributed);
-    const texts = [
-      ...described.map(({ digest }) => digest),
-      ...(fsLayers ?? []).map(({ blobSum }) => blobSum),
-    ];
-    return texts.map((text) => checkedDigest(text, name));
-  }
+  const { blobs, manifests } = parse(text, name);
+  if (manifests === undefined) return blobs.map((blob) => checkedDigest(blob, name));
   if (depth >= maxDepth) throw wrong(`${name}: indexes within indexes, more than ${maxDepth} deep`);
   const all: Digest[] = [];
   for (const manifest of manifests) {
@@ -63,22 +45,15 @@ async function blobsOf(
   return all;
 }
 
-function parse(text: Buffer, name: string): z.output<typeof shape> {
-  let json: unknown;
+function parse(text: Buffer, name: string): Manifest {
+  let manifest: Manifest | undefined;
   try {
-    json = JSON.parse(text.toString());
+    manifest = parseManifest(text.toString());
   } catch (cause) {
     throw wrong(`${name} is no JSON, so no manifest`, cause);
   }
-  const { data } = shape.safeParse(json);
-  if (data === undefined || Object.keys(data).length === 0)
-    throw wrong(`${name} is no manifest of OCI or Docker, nor an index of them`);
-  return data;
-}
-
-/** Layers that no registry keeps, such as Windows' base layers. */
-function isDistributed({ mediaType = '' }: Descriptor): boolean {
-  return !mediaType.includes('nondistributable') && !mediaType.includes('foreign');
+  if (manifest === undefined) throw wrong(`${name} is no manifest of OCI or Docker, nor an index of them`);
+  return manifest;
 }
 
 async function contentOf(
@@ -114,7 +89,8 @@ async function readBounded(stream: Readable, name: string): Promise<Buffer> {
   try {
     for await (const chunk of stream as AsyncIterable<Buffer>) {
       bytes += chunk.length;
-      if (bytes > maxBytes) throw wrong(`${name} is longer than the ${maxBytes} bytes of a manifest`);
+      if (bytes > maxManifestBytes)
+        throw wrong(`${name} is longer than the ${maxManifestBytes} bytes of a manifest`);
       chunks.push(chunk);
     }
   } catch (cause) {

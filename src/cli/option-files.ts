@@ -66,4 +66,5 @@ export type FileOption =
   | 'tls-client-ca'
   | 'auth-rootcertbundle'
   | 'auth-jwks'
-  | 'auth-policy';
+  | 'auth-policy'
+  | 'notifications-token-file';

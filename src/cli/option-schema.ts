@@ -106,6 +106,13 @@ export const options = {
     help: 'where the status page (/), /metrics, /healthz, /readyz and /debug/vars are served over HTTP, in plain text; port 0 takes a free one, off serves them nowhere',
     schema: addressOrOff(),
   }),
+  notifications: option({
+    group: 'Where it listens',
+    placeholder: 'host:port',
+    default: 'off',
+    help: "where a registry's notifications are taken over HTTP, as POST /events: pushed and mounted layers are recorded, deleted ones forgotten; port 0 takes a free one, off takes none",
+    schema: addressOrOff(),
+  }),
   workers: option({
     group: 'Where it listens',
     placeholder: 'processes|auto',
@@ -181,6 +188,13 @@ export const options = {
     placeholder: 'file',
     default: '',
     help: 'the scopes of each client certificate, JSON, for --auth mtls',
+    schema: path(),
+  }),
+  'notifications-token-file': option({
+    group: 'Authentication and authorization',
+    placeholder: 'file',
+    default: '',
+    help: 'a file with the bearer token that a registry has to send with its notifications; without one they are taken on the loopback only',
     schema: path(),
   }),
   'cache-timeout': option({

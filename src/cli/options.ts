@@ -3,6 +3,7 @@ import type { z } from 'zod';
 import type { OptionSpec } from './command.js';
 import type { ConfigFile } from './config-file.js';
 import { options } from './option-schema.js';
+import { formatAddress, isLoopback } from './option-values.js';
 
 /** A value that does not fit its option; `message` is one line for the operator. */
 export class ConfigError extends Error {
@@ -93,7 +94,21 @@ function problemTogether(config: Config): string | undefined {
     config[name] !== undefined && config[other] === undefined ? `--${name} needs --${other}` : undefined;
   const tls =
     needs('tls-cert', 'tls-key') ?? needs('tls-key', 'tls-cert') ?? needs('tls-client-ca', 'tls-cert');
-  return tls ?? workersProblem(config) ?? authProblem(config);
+  return (
+    tls ??
+    needs('notifications-token-file', 'notifications') ??
+    notificationsProblem(config) ??
+    workersProblem(config) ??
+    authProblem(config)
+  );
+}
+
+function notificationsProblem({
+  notifications,
+  'notifications-token-file': token,
+}: Config): string | undefined {
+  if (notifications === undefined || token !== undefined || isLoopback(notifications.host)) return undefined;
+  return `--notifications ${formatAddress(notifications)} needs --notifications-token-file: without a token they are taken on the loopback only`;
 }
 
 function workersProblem({ workers, cache }: Config): string | undefined {

@@ -9,7 +9,7 @@ import type { Digest } from '../reference/digest.js';
 import { blobPath } from '../reference/layout.js';
 import type { RepositoryName } from '../reference/repository-name.js';
 import { PathNotFoundError, type StorageDriver, StorageError } from '../storage/storage-driver.js';
-import { memberNotBelieved } from './cache-access.js';
+import { type CacheAnswer, memberNotBelieved, notMember } from './cache-access.js';
 import {
   asLayerError,
   CacheUnavailableError,
@@ -48,14 +48,40 @@ export class LayerInfoService {
   }
 
   /** Records a membership that storage confirms. Throws `UnverifiedError`. */
-  async add(repository: RepositoryName, digest: Digest, signal: AbortSignal): Promise<void> {
+  add(repository: RepositoryName, digest: Digest, signal: AbortSignal): Promise<void> {
+    return this.#record(repository, digest, memberNotBelieved, signal);
+  }
+
+  /**
+   * Makes the cache agree with storage as it is now: a layer that is there is
+   * recorded, with its metadata, and one that is not is forgotten. Returns
+   * whether it is there.
+   */
+  async reconcile(repository: RepositoryName, digest: Digest, signal: AbortSignal): Promise<boolean> {
+    try {
+      await this.#record(repository, digest, notMember, signal);
+      return true;
+    } catch (error) {
+      if (!(error instanceof UnverifiedError)) throw error;
+      await this.remove(repository, digest);
+      return false;
+    }
+  }
+
+  /** `answer`: what the lookup is to take the cache's answer for. */
+  async #record(
+    repository: RepositoryName,
+    digest: Digest,
+    answer: CacheAnswer,
+    signal: AbortSignal,
+  ): Promise<void> {
     for (let attempt = 0; attempt < maxAttempts; attempt += 1) {
       const lease = this.#knowledge.leases.grant(repository, digest);
       try {
         const { layer } = await this.#lookups.find(repository, digest, {
           caller: { at: this.#knowledge.clock.tick(), queue: {} },
           notBefore: Number.POSITIVE_INFINITY,
-          answer: memberNotBelieved,
+          answer,
           signal,
           onAbsent: undefined,
         });

@@ -16,6 +16,7 @@ import { LogLimiter } from '../telemetry/log-limiter.js';
 import { Readiness } from '../telemetry/readiness.js';
 import { startTelemetry, type Telemetry } from '../telemetry/telemetry.js';
 import { openAuthentication } from './authentication.js';
+import { type Notifications, openNotifications } from './notifications.js';
 import { Shutdown } from './shutdown.js';
 import { TlsFiles } from './tls-files.js';
 
@@ -30,6 +31,8 @@ export interface App {
   listen(): Promise<number>;
   /** Serves gRPC on a connection that another process accepted. */
   take(socket: Socket): void;
+  /** The endpoint for notifications, if the options ask for one; it does not listen yet. */
+  readonly notifications: Notifications | undefined;
   /** Adds something to close at shutdown, before all that was added earlier. */
   onShutdown(name: string, close: () => Promise<void> | void): void;
   /** Starts checking for the storage. */
@@ -152,6 +155,13 @@ async function compose(config: Config, context: ProcessContext, shutdown: Shutdo
   const keySetAgeMs = authentication?.keySetAgeMs;
   if (keySetAgeMs !== undefined) telemetry.state.keySet(() => keySetAgeMs() / 1000);
   shutdown.add('rpc', () => rpc.cut());
+  const notifications = await openNotifications(config, {
+    info: services.info,
+    driver: storage,
+    observer: telemetry.notificationObserver,
+    log,
+  });
+  shutdown.add('notifications', () => notifications?.close());
   const health = reportChanges(readiness, rpc, log, limiter);
 
   const watch = new StorageWatch(storage, {
@@ -169,6 +179,7 @@ async function compose(config: Config, context: ProcessContext, shutdown: Shutdo
     telemetry,
     listen: () => rpc.listen(formatAddress(config.listen)),
     take: (socket) => rpc.take(socket),
+    notifications,
     onShutdown: (name, close) => shutdown.add(name, close),
     watch: () => {
       shutdown.add('watch', () => watch.close());

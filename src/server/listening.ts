@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { type AdminParts, AdminServer } from '../admin/admin-server.js';
 import { type Address, formatAddress, isLoopback, type SocketAddress } from '../cli/option-values.js';
 import type { Config } from '../cli/options.js';
+import type { App } from './app.js';
 
 /** The server cannot start here; the message is one line for the operator. */
 export class StartError extends Error {
@@ -39,10 +40,20 @@ export async function openAdminListener({ admin }: Config, parts: AdminParts): P
   return { address, close: () => server.close() };
 }
 
+/** Has the app listen for notifications if the options ask for it; gives the address. Rejects with a `StartError`. */
+export async function boundNotifications(
+  { notifications: address }: Config,
+  { notifications }: App,
+): Promise<string | undefined> {
+  if (address === undefined || notifications === undefined) return undefined;
+  return bound(address, notifications.listen(address.host, address.port));
+}
+
 /** What the start-up line says beside the version. */
 export interface StartDetails {
   readonly listen: string;
   readonly admin: string | undefined;
+  readonly notifications: string | undefined;
   readonly cache: string;
   readonly storage: string;
   /** Set with several workers. */

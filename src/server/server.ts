@@ -5,7 +5,7 @@ import { describeConfig } from '../cli/described-config.js';
 import type { Config } from '../cli/options.js';
 import { withCause, withoutStack } from '../telemetry/error-text.js';
 import { type App, openApp, type ProcessContext } from './app.js';
-import { bound, logStart, openAdminListener } from './listening.js';
+import { bound, boundNotifications, logStart, openAdminListener } from './listening.js';
 
 /** A server that is up. */
 export interface Server {
@@ -37,6 +37,7 @@ export async function startServer(config: Config, context: ProcessContext): Prom
 async function opened(app: App, config: Config, { log, version }: ProcessContext): Promise<Server> {
   const { telemetry, readiness, described } = app;
   const listen = await bound(config.listen, app.listen());
+  const notifications = await boundNotifications(config, app);
   const admin = await openAdminListener(config, {
     readiness,
     metricsText: telemetry.metricsText,
@@ -51,7 +52,7 @@ async function opened(app: App, config: Config, { log, version }: ProcessContext
     failed: (error) => log.error({ err: withoutStack(error) }, withCause('an admin request failed', error)),
   });
   app.onShutdown('admin', admin.close);
-  logStart(config, log, version, { listen, admin: admin.address, ...described });
+  logStart(config, log, version, { listen, admin: admin.address, notifications, ...described });
   app.watch();
   return { listen, admin: admin.address, drain: app.drain, cut: app.cut };
 }

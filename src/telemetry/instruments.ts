@@ -23,6 +23,7 @@ export class Instruments {
   readonly evictions: Family<Sum>;
   readonly revalidations: Family<Sum>;
   readonly rejections: Family<Sum>;
+  readonly notifications: Family<Sum>;
 
   constructor(registry: MetricRegistry) {
     this.callDuration = registry.histograms(
@@ -69,6 +70,11 @@ export class Instruments {
       name: 'layercache.revalidations',
       unit: '{check}',
       help: 'Background checks of cached memberships against storage, by result.',
+    });
+    this.notifications = registry.sums('counter', {
+      name: 'layercache.notifications',
+      unit: '{event}',
+      help: "Events of registries' notifications, by action and by what came of them.",
     });
     this.rejections = registry.sums('counter', {
       name: 'layercache.rejections',

@@ -8,6 +8,7 @@ export class StateMetrics {
   readonly #breakers: (readonly [Labels, Count])[] = [];
   readonly #certificateNotAfter: (readonly [Labels, Count])[] = [];
   readonly #keySetAge: (readonly [Labels, Count])[] = [];
+  #lastNotification: () => number | undefined = () => undefined;
 
   constructor(registry: MetricRegistry) {
     registry.readings(
@@ -37,6 +38,23 @@ export class StateMetrics {
       },
       () => readings(this.#keySetAge),
     );
+    registry.readings(
+      'most',
+      {
+        name: 'layercache.notifications.last',
+        unit: 's',
+        help: 'When an event of a notification was carried out last, in seconds since the epoch.',
+      },
+      () => {
+        const value = this.#lastNotification();
+        return value === undefined ? [] : [{ labels: {}, value }];
+      },
+    );
+  }
+
+  /** @param last seconds since the epoch; `undefined` before the first */
+  notifications(last: () => number | undefined): void {
+    this.#lastNotification = last;
   }
 
   /** How many are open, of those for reads and of those for writes. */

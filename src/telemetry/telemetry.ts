@@ -3,6 +3,7 @@
 import type { Logger } from 'pino';
 import type { LayerInfoCache } from '../cache/layer-info-cache.js';
 import type { Observer } from '../layer/observer.js';
+import type { NotificationObserver } from '../notifications/notification-observer.js';
 import type { CallObserver } from '../rpc/call-observer.js';
 import type { StorageDriver } from '../storage/storage-driver.js';
 import { CallTelemetry } from './call-telemetry.js';
@@ -14,6 +15,7 @@ import { countDropped } from './logging.js';
 import { MeasuredCache } from './measured-cache.js';
 import { MetricRegistry } from './metric-registry.js';
 import { type FamilyReport, reportOf } from './metric-report.js';
+import { NotificationTelemetry } from './notification-telemetry.js';
 import { OtelDiagnostics } from './otel-diagnostics.js';
 import { describeSender, describeService } from './otel-resource.js';
 import { exportRequest } from './otlp-request.js';
@@ -50,6 +52,8 @@ export interface Telemetry {
   readonly callObserver: CallObserver;
   /** For the domain. */
   readonly observer: Observer;
+  /** For the notifications of registries. */
+  readonly notificationObserver: NotificationObserver;
   /** The cache, measured. */
   measured(cache: LayerInfoCache): LayerInfoCache;
   /** The driver, measured. */
@@ -121,7 +125,12 @@ export async function startTelemetry(options: TelemetryOptions): Promise<Telemet
     }
   }
 
+  const { notifications } = instruments;
+  const notificationObserver = new NotificationTelemetry({ notifications, log, limiter, errors, accessLog });
+  state.notifications(() => notificationObserver.last);
+
   return {
+    notificationObserver,
     callObserver: new CallTelemetry({ instruments, tracing, log, limiter, errors, accessLog }),
     observer,
     measured: (cache) =>

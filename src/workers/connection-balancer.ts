@@ -5,15 +5,14 @@
  * dead worker had not acknowledged goes to another. (Node's cluster module never
  * closes such a connection, and its client waits for ever.)
  */
-import type { Socket } from 'node:net';
-import type { Worker } from './worker.js';
+import type { Connection, Worker } from './worker.js';
 
 /** Connections that wait for a worker; those beyond are closed. */
 const maxWaiting = 4096;
 
 export class ConnectionBalancer {
   readonly #workers: () => readonly Worker[];
-  readonly #waiting: Socket[] = [];
+  readonly #waiting: Connection[] = [];
   #last = 0;
   #closed = false;
 
@@ -22,40 +21,40 @@ export class ConnectionBalancer {
     this.#workers = workers;
   }
 
-  dispatch(socket: Socket): void {
+  dispatch(connection: Connection): void {
     if (this.#closed || this.#waiting.length >= maxWaiting) {
-      socket.destroy();
+      connection.socket.destroy();
       return;
     }
-    this.#waiting.push(socket);
+    this.#waiting.push(connection);
     this.dispatchWaiting();
   }
 
   /** A connection that was dispatched before, and goes first. */
-  redispatch(socket: Socket): void {
+  redispatch(connection: Connection): void {
     if (this.#closed) {
-      socket.destroy();
+      connection.socket.destroy();
       return;
     }
-    this.#waiting.unshift(socket);
+    this.#waiting.unshift(connection);
     this.dispatchWaiting();
   }
 
   /** Dispatches waiting connections while a worker is free. */
   dispatchWaiting(): void {
-    for (let socket = this.#waiting[0]; socket !== undefined; socket = this.#waiting[0]) {
+    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
       const worker = this.#next();
       if (worker === undefined) return;
       this.#waiting.shift();
       this.#last = worker.number;
-      worker.offer(socket);
+      worker.offer(next);
     }
   }
 
   /** Closes the waiting connections and all later ones. */
   close(): void {
     this.#closed = true;
-    for (const socket of this.#waiting.splice(0)) socket.destroy();
+    for (const { socket } of this.#waiting.splice(0)) socket.destroy();
   }
 
   #next(): Worker | undefined {

@@ -12,6 +12,9 @@ export interface ProcessReport {
   readonly errors: readonly RecentError[];
 }
 
+/** What a connection was accepted for. */
+export type ServiceName = 'grpc' | 'notifications';
+
 /** The first message to a worker. */
 export interface StartMessage {
   readonly type: 'start';
@@ -25,7 +28,7 @@ export type ToWorker =
   /** Asks for a report, which also shows that the worker is alive. */
   | { readonly type: 'poll'; readonly poll: number }
   /** Carries a connection, which the worker takes or refuses before it gets another. */
-  | { readonly type: 'connection' }
+  | { readonly type: 'connection'; readonly service: ServiceName }
   /** Whether some worker is ready. */
   | { readonly type: 'others'; readonly ready: boolean }
   | { readonly type: 'drain' }

@@ -4,15 +4,16 @@
  * uses neither cache nor storage itself.
  */
 
-import { createServer } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { describeConfig } from '../cli/described-config.js';
-import { formatAddress } from '../cli/option-values.js';
+import { type Address, formatAddress, type SocketAddress } from '../cli/option-values.js';
 import type { Config } from '../cli/options.js';
 import { listenAt } from '../grpc/listen.js';
 import { bound, logStart, openAdminListener, StartError } from '../server/listening.js';
 import { openProcessLog, type ProcessLog } from '../server/process-log.js';
 import { withCause, withoutStack } from '../telemetry/error-text.js';
 import { ConnectionBalancer } from './connection-balancer.js';
+import type { ServiceName } from './messages.js';
 import { SupervisorMetrics } from './supervisor-metrics.js';
 import { WorkerPool, WorkerStartError } from './worker-pool.js';
 
@@ -46,9 +47,7 @@ class Supervisor {
   readonly #numbers: SupervisorMetrics;
   readonly #balancer: ConnectionBalancer;
   // Paused: only the worker reads from the connection.
-  readonly #server = createServer({ noDelay: true, pauseOnConnect: true }, (socket) =>
-    this.#balancer.dispatch(socket),
-  );
+  readonly #servers = { grpc: this.#serverOf('grpc'), notifications: this.#serverOf('notifications') };
   #closeAdmin: () => Promise<void> = async () => {};
 
   constructor(config: Config, version: string, life: ProcessLog) {
@@ -61,7 +60,7 @@ class Supervisor {
       ...{ config, version, log: life.log },
       lines: (text) => life.lines.write(text),
       free: () => this.#balancer.dispatchWaiting(),
-      refused: (socket) => this.#balancer.redispatch(socket),
+      refused: (connection) => this.#balancer.redispatch(connection),
       ended: (report, replaced) => {
         if (report !== undefined) this.#numbers.keep(report);
         if (replaced) this.#numbers.replaced.value++;
@@ -74,11 +73,8 @@ class Supervisor {
     const config = this.#config;
     const { log } = this.#life;
     const first = await this.#pool.startFirst();
-    const listen = await bound(config.listen, listenAt(this.#server, formatAddress(config.listen)));
-    // A connection that could not be accepted does not end the server.
-    this.#server.on('error', (error) =>
-      log.error({ err: withoutStack(error) }, withCause('a connection could not be accepted', error)),
-    );
+    const listen = await this.#listen('grpc', config.listen);
+    const notifications = config.notifications && (await this.#listen('notifications', config.notifications));
     const pool = this.#pool;
     const described = first.described ?? { cache: '', storage: '' };
     const admin = await openAdminListener(config, {
@@ -104,7 +100,7 @@ class Supervisor {
     });
     this.#closeAdmin = admin.close;
     logStart(config, log, this.#version, {
-      ...{ listen, admin: admin.address },
+      ...{ listen, admin: admin.address, notifications },
       ...described,
       workers: config.workers,
     });
@@ -138,8 +134,28 @@ class Supervisor {
     return error instanceof WorkerStartError ? error.code : 1;
   }
 
+  #serverOf(service: ServiceName): Server {
+    return createServer({ noDelay: true, pauseOnConnect: true }, (socket) =>
+      this.#balancer.dispatch({ service, socket }),
+    );
+  }
+
+  /** The address with the port that was bound. Rejects with a `StartError`. */
+  async #listen(service: ServiceName, address: Address | SocketAddress): Promise<string> {
+    const server = this.#servers[service];
+    const listening = await bound(address, listenAt(server, formatAddress(address)));
+    // A connection that could not be accepted does not end the server.
+    server.on('error', (error) =>
+      this.#life.log.error(
+        { err: withoutStack(error) },
+        withCause('a connection could not be accepted', error),
+      ),
+    );
+    return listening;
+  }
+
   #close(): void {
-    this.#server.close();
+    for (const server of Object.values(this.#servers)) server.close();
     this.#balancer.close();
   }
 

@@ -1,5 +1,4 @@
 /** The worker pool: starts workers, monitors and replaces them, and ends them. */
-import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Config } from '../cli/options.js';
@@ -7,7 +6,7 @@ import type { ReadinessState } from '../telemetry/readiness.js';
 import { combinedReadiness } from './combined-readiness.js';
 import type { ProcessReport } from './messages.js';
 import { restartDelay } from './restart-delay.js';
-import { Worker, type WorkerEnd, type WorkerListener } from './worker.js';
+import { type Connection, Worker, type WorkerEnd, type WorkerListener } from './worker.js';
 import type { WorkerReport } from './worker-metrics.js';
 
 export interface WorkerPoolOptions {
@@ -19,7 +18,7 @@ export interface WorkerPoolOptions {
   /** A worker may be free. */
   readonly free: () => void;
   /** A connection that a worker did not take must go to another. */
-  readonly refused: (socket: Socket) => void;
+  readonly refused: (connection: Connection) => void;
   /** A worker has ended; `report` is its last. It is replaced unless all end. */
   readonly ended: (report: ProcessReport | undefined, replaced: boolean) => void;
 }
@@ -156,8 +155,8 @@ export class WorkerPool implements WorkerListener {
     this.#parts.free();
   }
 
-  refused(socket: Socket): void {
-    this.#parts.refused(socket);
+  refused(connection: Connection): void {
+    this.#parts.refused(connection);
   }
 
   lines(text: string): void {

@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { ConfigError } from '../cli/options.js';
 import type { App } from '../server/app.js';
 import type { ProcessLog } from '../server/process-log.js';
-import type { ProcessReport, StartMessage, ToSupervisor, ToWorker } from './messages.js';
+import type { ProcessReport, ServiceName, StartMessage, ToSupervisor, ToWorker } from './messages.js';
 
 class WorkerProcess {
   #started = false;
@@ -25,7 +25,7 @@ class WorkerProcess {
         send({ type: 'report', poll: message.poll, report: this.#report() });
         break;
       case 'connection':
-        this.#take(socket);
+        this.#take(message.service, socket);
         break;
       case 'others':
         this.#app?.othersReady(message.ready);
@@ -89,7 +89,7 @@ class WorkerProcess {
     return { metrics: telemetry.report(), vars: telemetry.debugVars(), errors: errors.list() };
   }
 
-  #take(socket: Socket | undefined): void {
+  #take(service: ServiceName, socket: Socket | undefined): void {
     if (this.#app === undefined || this.#draining) {
       // The supervisor has kept the connection and dispatches it again.
       socket?.destroy();
@@ -97,7 +97,9 @@ class WorkerProcess {
       return;
     }
     send({ type: 'taken' });
-    if (socket !== undefined) this.#app.take(socket);
+    if (socket === undefined) return;
+    if (service === 'grpc') this.#app.take(socket);
+    else this.#app.notifications?.take(socket);
   }
 }
 

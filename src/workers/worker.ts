@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import type { Config } from '../cli/options.js';
 import type { ReadinessState } from '../telemetry/readiness.js';
 import { LineBuffer } from './line-buffer.js';
-import type { ProcessReport, ToSupervisor, ToWorker } from './messages.js';
+import type { ProcessReport, ServiceName, ToSupervisor, ToWorker } from './messages.js';
 
 /** What a worker is started with. */
 export interface WorkerSpec {
@@ -22,6 +22,12 @@ export interface WorkerEnd {
   readonly failure: { readonly code: 1 | 2; readonly line: string | undefined } | undefined;
 }
 
+/** A connection that the supervisor has accepted. */
+export interface Connection {
+  readonly service: ServiceName;
+  readonly socket: Socket;
+}
+
 export interface WorkerListener {
   /** The worker can take connections. */
   up(worker: Worker): void;
@@ -30,7 +36,7 @@ export interface WorkerListener {
   /** It has taken its connection and may be offered another. */
   free(worker: Worker): void;
   /** It refused the connection that it was offered, of which nothing was read. */
-  refused(socket: Socket): void;
+  refused(connection: Connection): void;
   /** Lines for the log. */
   lines(text: string): void;
   /** It has ended, and all its messages and lines were received. */
@@ -53,7 +59,7 @@ export class Worker {
   #state: ReadinessState | undefined;
   #report: ProcessReport | undefined;
   #failure: WorkerEnd['failure'];
-  #offered: Socket | undefined;
+  #offered: Connection | undefined;
   #draining = false;
   #hasAnswered = false;
   #unanswered = 0;
@@ -100,9 +106,10 @@ export class Worker {
   }
 
   /** Offers a connection to a free worker. The supervisor keeps it until the worker has taken it. */
-  offer(socket: Socket): void {
-    this.#offered = socket;
-    this.#send({ type: 'connection' }, socket);
+  offer(connection: Connection): void {
+    this.#offered = connection;
+    const { service, socket } = connection;
+    this.#send({ type: 'connection', service }, socket);
   }
 
   /** Asks for a report; resolves when it has arrived, or never will. */
@@ -163,7 +170,7 @@ export class Worker {
         return;
       case 'taken': {
         // Closes our copy of the descriptor: the worker has its own.
-        this.#offered?.destroy();
+        this.#offered?.socket.destroy();
         this.#offered = undefined;
         this.#listener.free(this);
         return;
@@ -182,9 +189,9 @@ export class Worker {
   }
 
   #returnOffered(): void {
-    const socket = this.#offered;
+    const connection = this.#offered;
     this.#offered = undefined;
-    if (socket !== undefined) this.#listener.refused(socket);
+    if (connection !== undefined) this.#listener.refused(connection);
   }
 
   #awaitEnd(child: ChildProcess): void {

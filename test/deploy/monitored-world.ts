@@ -30,6 +30,7 @@ export class MonitoredWorld {
   readonly #servers = new Map<string, LayercacheProcess>();
   readonly #clients: LayerClient[] = [];
   #loads: EveryCall[] = [];
+  #events: NodeJS.Timeout | undefined;
   /** Where no server is yet. */
   #vacant = '';
 
@@ -109,6 +110,7 @@ export class MonitoredWorld {
   }
 
   async close(): Promise<void> {
+    clearInterval(this.#events);
     await Promise.all(this.#loads.map((load) => load.stop()));
     for (const client of this.#clients) client.close();
     await Promise.all(Array.from(this.#servers.values(), (server) => server.stop()));
@@ -132,7 +134,11 @@ export class MonitoredWorld {
     await this.#run('workers', [
       ...['--workers=2', `--cache=${this.redis.url}`, `--storage=file://${sharedTree.root}`],
     ]);
-    await this.#run('alone', [`--storage=module:${driver}?${lone}`, `--max-connections=${maxConnections}`]);
+    await this.#run('alone', [
+      ...[`--storage=module:${driver}?${lone}`, `--max-connections=${maxConnections}`],
+      '--notifications=127.0.0.1:0',
+    ]);
+    this.#events = setInterval(() => void this.#tellOfEvent(), 500);
     await this.#run('secured', [
       ...[`--storage=file://${sharedTree.root}`, `--tls-cert=${pair.cert}`, `--tls-key=${pair.key}`],
       ...['--auth=jwt', `--auth-issuer=${issuer}`, `--auth-service=${service}`],
@@ -145,6 +151,16 @@ export class MonitoredWorld {
       ...ofWorkers.map((client) => EveryCall.start(client, sharedTree, repository)),
       EveryCall.start(this.client(), loneTree, repository),
     ]);
+  }
+
+  /** As a registry does of a pull; an answer that does not come is of no account here. */
+  async #tellOfEvent(): Promise<void> {
+    const events = [{ action: 'pull', target: { repository } }];
+    await fetch(`http://${this.server('alone').notifications}/events`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/vnd.docker.distribution.events.v1+json' },
+      body: JSON.stringify({ events }),
+    }).catch(() => {});
   }
 
   async #run(name: string, args: readonly string[]): Promise<void> {

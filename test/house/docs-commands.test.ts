@@ -22,6 +22,7 @@ beforeAll(async () => {
   shell = await DocsShell.create({
     '/var/lib/registry': tree.root,
     '127.0.0.1:6379': `127.0.0.1:${redis.port}`,
+    '127.0.0.1:5011': '127.0.0.1:0',
     'sha256:<64 hex digits>': digest,
   });
   Object.assign(shell.env, {
@@ -58,6 +59,7 @@ it('all pages with command lines are here', async () => {
     'docs/garbage-collection.md',
     'docs/index.md',
     'docs/migration.md',
+    'docs/notifications.md',
     'docs/security.md',
     'docs/warming.md',
   ]);
@@ -90,6 +92,13 @@ it('docs/warming.md and docs/garbage-collection.md', async () => {
   expect([...noMore, ...more]).toEqual([]);
   expect(await warm?.()).toMatch(/^warmed 1 layers of 1 repositories/m);
   expect(await audit?.()).toMatch(/^found nothing wrong$/m);
+});
+
+it('docs/notifications.md', async () => {
+  const [start, ...more] = await blocks('docs/notifications.md');
+  expect(more).toEqual([]);
+  await start?.();
+  expect(await shell.run('cat server.log')).toMatch(/"notifications":"127\.0\.0\.1:\d+"/);
 });
 
 it('docs/security.md', { timeout: 120_000 }, async () => {

@@ -68,7 +68,7 @@ describe('beside a registry on a local disk', () => {
     for (const query of queries)
       await expect.poll(() => prometheus.hasData(query), { timeout: 10_000 }).toBe(true);
     const empty = await withoutData(prometheus, await panelQueries('1m'));
-    // Nothing failed, and there are neither several workers nor tokens.
+    // Nothing failed, and there are neither several workers nor tokens, nor does a registry tell of events.
     expect(empty.map(({ panel }) => panel)).toEqual([
       ...[
         'Faults',
@@ -82,6 +82,8 @@ describe('beside a registry on a local disk', () => {
         'Workers ready and replaced',
         'Workers ready and replaced',
         'Age of the key set',
+        'Notifications',
+        'Last notification',
       ],
     ]);
     expect((await prometheus.alerts()).filter(({ state }) => state === 'firing')).toEqual([]);

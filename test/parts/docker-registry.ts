@@ -16,6 +16,8 @@ export interface DockerRegistryOptions {
   readonly root: string | Readonly<Record<string, unknown>>;
   /** Port of the Redis that it keeps its blob descriptors in; in its own memory unless given. */
   readonly redisPort?: number;
+  /** Told of every event, as its `notifications:` has it. */
+  readonly notifications?: { readonly url: string; readonly token?: string };
   /** Admits only who bears a token of this issuer, for this service, signed by who leads to these roots. */
   readonly tokens?: { readonly issuer: string; readonly service: string; readonly rootCertBundle: string };
 }
@@ -42,7 +44,12 @@ export class DockerRegistry {
   }
 
   /** Resolves when it answers. */
-  static async start({ root, redisPort, tokens }: DockerRegistryOptions): Promise<DockerRegistry> {
+  static async start({
+    root,
+    redisPort,
+    tokens,
+    notifications,
+  }: DockerRegistryOptions): Promise<DockerRegistry> {
     const directory = await mkdtemp(join(tmpdir(), 'layercache-registry-'));
     const config = join(directory, 'config.json');
     // YAML takes JSON.
@@ -59,6 +66,23 @@ export class DockerRegistry {
           redirect: { disable: true },
         },
         ...(redisPort !== undefined && { redis: { addr: `127.0.0.1:${redisPort}` } }),
+        ...(notifications && {
+          notifications: {
+            endpoints: [
+              {
+                name: 'layercache',
+                url: notifications.url,
+                headers:
+                  notifications.token === undefined
+                    ? {}
+                    : { Authorization: [`Bearer ${notifications.token}`] },
+                timeout: '2s',
+                threshold: 5,
+                backoff: '200ms',
+              },
+            ],
+          },
+        }),
         ...(tokens && {
           auth: {
             token: {
@@ -152,6 +176,11 @@ export class DockerRegistry {
       headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
     });
     return response.status;
+  }
+
+  /** Makes a layer of one repository one of another too, without an upload. */
+  async mount(digest: string, from: string, to: string): Promise<void> {
+    await this.#request('POST', `/v2/${to}/blobs/uploads/?mount=${digest}&from=${from}`, 201);
   }
 
   /** Deletes the layer from the repository through the registry's own API. */

@@ -150,6 +150,11 @@ export class LayercacheProcess {
     return this.#started('admin');
   }
 
+  /** Where notifications are taken, `host:port`. */
+  get notifications(): string {
+    return this.#started('notifications');
+  }
+
   #started(field: string): string {
     const line = this.log.find((line) => line[field] !== undefined);
     if (typeof line?.[field] !== 'string') throw new Error(`the start-up line has no ${field}`);

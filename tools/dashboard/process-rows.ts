@@ -150,10 +150,27 @@ const clocks: Row = {
       noValue: 'no key set',
     }),
     graph({
+      title: 'Notifications',
+      description:
+        'Events a second of registries’ notifications, by action and result. failed: cache or storage was down, and the registry sends it again.',
+      unit: 'ops',
+      span: 6,
+      queries: [[rate('layercache_notifications_total', 'action, result'), '{{action}} {{result}}']],
+    }),
+    stat({
+      title: 'Last notification',
+      description: 'How long ago an event of a registry was carried out last, at any of the chosen replicas.',
+      unit: 's',
+      span: 6,
+      height: 8,
+      queries: [[`time() - max(${of('layercache_notifications_last_seconds')})`]],
+      noValue: 'none yet',
+    }),
+    graph({
       title: 'Log lines dropped',
       description: 'Lines a second that nobody read in time. No call waits for the log.',
       unit: 'ops',
-      span: 12,
+      span: 24,
       queries: [[rate('layercache_log_dropped_total', 'instance'), '{{instance}}']],
       thresholds: steps(['green', 0], ['red', 0.1]),
     }),
