@@ -5,7 +5,12 @@ const overBothTransports = ['test/rpc/**/*.test.ts', 'test/e2e/**/*.test.ts', 't
 
 export default defineConfig({
   test: {
-    globalSetup: ['test/parts/debian-packages.ts', 'test/parts/floor-node.ts', 'test/parts/azurite.ts'],
+    globalSetup: [
+      'test/parts/debian-packages.ts',
+      'test/parts/floor-node.ts',
+      'test/parts/azurite.ts',
+      'test/parts/kubectl.ts',
+    ],
     testTimeout: 20_000,
     hookTimeout: 60_000,
     projects: [
