@@ -24,6 +24,8 @@ const needed = {
   mandoc: 'mandoc',
   skopeo: 'skopeo',
   curl: 'curl',
+  'systemd-analyze': 'systemd',
+  strace: 'strace',
   openssl: 'openssl',
   nghttp: 'nghttp2-client',
   '/usr/sbin/nginx': 'nginx-light',
