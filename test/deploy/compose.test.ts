@@ -3,15 +3,19 @@
  * say of one another, and as far as it runs without containers: Debian's registry
  * and Redis, and the server as the file starts it.
  */
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { Metadata } from '@grpc/grpc-js';
 import { Ajv } from 'ajv';
 import { beforeAll, expect, it, onTestFinished } from 'vitest';
 import { Source } from '../../src/gen/layercache/v1/layer_cache.js';
 import { DockerRegistry } from '../parts/docker-registry.js';
 import { root } from '../parts/docs-pages.js';
+import { freePort } from '../parts/free-port.js';
 import { LayerClient } from '../parts/layer-client.js';
 import { run } from '../parts/layercache-process.js';
 import { OtlpCollector } from '../parts/otlp-collector.js';
@@ -23,16 +27,19 @@ import { type DeployedProgram, portOf, relocated, unknownNames } from './deploye
 import { imageEnvironment } from './image.js';
 
 interface Service {
+  readonly entrypoint?: readonly string[];
   readonly command?: readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
   readonly depends_on?: readonly string[] | Readonly<Record<string, unknown>>;
   readonly ports?: readonly string[];
   readonly volumes?: readonly string[];
+  readonly secrets?: readonly string[];
 }
 
 interface Compose {
   readonly services: Readonly<Record<string, Service>>;
   readonly volumes: Readonly<Record<string, unknown>>;
+  readonly secrets: Readonly<Record<string, { readonly file: string }>>;
 }
 
 const file = 'compose.yaml';
@@ -71,6 +78,8 @@ it('mounts what is there, and depends on what it has', () => {
   expect(files.filter((source) => !existsSync(join(deploy, source)))).toEqual([]);
   const named = sources.filter((source) => !source.startsWith('./'));
   expect([...new Set(named)].sort()).toEqual(Object.keys(compose.volumes).sort());
+  const secrets = services.flatMap((each) => each.secrets ?? []);
+  expect(new Set(secrets)).toEqual(new Set(Object.keys(compose.secrets)));
   const dependencies = services.flatMap(({ depends_on = [] }) =>
     Array.isArray(depends_on) ? depends_on : Object.keys(depends_on),
   );
@@ -106,6 +115,12 @@ it('its parts find one another', async () => {
   expect(receivers.prometheus).toMatchObject({
     config: { scrape_configs: [{ static_configs: [{ targets: [admin] }] }] },
   });
+  const { notifications } = (await readYaml('registry/config.yaml')) as {
+    notifications: { endpoints: { url: string }[] };
+  };
+  expect(notifications.endpoints.map(({ url }) => url)).toEqual([
+    `http://layercache:${portOf(program.env['LAYERCACHE_NOTIFICATIONS'] ?? '')}/events`,
+  ]);
   expect(program.env['LAYERCACHE_CACHE']).toMatch(/^redis:\/\/redis:6379/);
   const hosts = ['redis', 'layercache', 'otel-collector', 'prometheus', 'alertmanager'];
   expect(hosts.filter((host) => !(host in compose.services))).toEqual([]);
@@ -122,21 +137,39 @@ it('Grafana finds the dashboard where it is mounted', async () => {
   expect(environment).toMatchObject({ GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH: place });
 });
 
+/** The configuration that the registry's command makes, by that command in a shell of this machine. */
+async function registryConfiguration(tokenFile: string): Promise<string> {
+  const { entrypoint = [], command = [] } = service('registry');
+  expect(entrypoint).toEqual(['sh', '-ec']);
+  const [make = '', serve, ...more] = (command[0] ?? '').trim().split('\n');
+  expect([serve, more]).toEqual(['exec registry serve /tmp/config.yaml', []]);
+  const here = make
+    .replaceAll('$$', '$')
+    .replace('/run/secrets/notifications-token', tokenFile)
+    .replace('/etc/registry/config.yaml', join(deploy, 'registry', 'config.yaml'))
+    .replace(' > /tmp/config.yaml', '');
+  return (await promisify(execFile)('sh', ['-ec', here])).stdout;
+}
+
 it('the server starts as it says, over the registry and the Redis that it says', async () => {
   expect(unknownNames(program)).toEqual([]);
-  const [tree, redis, collector] = await Promise.all([
+  const [tree, redis, collector, port] = await Promise.all([
     TemporaryTree.create(),
     RedisServer.start(),
     OtlpCollector.start(),
+    freePort(),
   ]);
   onTestFinished(async () => {
     await Promise.all([tree.delete(), redis.stop(), collector.close()]);
   });
-  const configuration = await readFile(join(deploy, 'registry', 'config.yaml'), 'utf8');
+  const tokenFile = join(tree.outside, 'token');
+  await writeFile(tokenFile, `${randomBytes(32).toString('hex')}\n`);
+  const configuration = await registryConfiguration(tokenFile);
   const registry = await DockerRegistry.configured(
     configuration
       .replace('/var/lib/registry', tree.root)
       .replace('redis:6379', `127.0.0.1:${redis.port}`)
+      .replace('layercache:5011', `127.0.0.1:${port}`)
       .replace('addr: :5000', 'addr: 127.0.0.1:0'),
   );
   onTestFinished(() => registry.stop());
@@ -144,19 +177,22 @@ it('the server starts as it says, over the registry and the Redis that it says',
     'file:///var/lib/registry': `file://${tree.root}`,
     'redis://redis:6379': redis.url,
     'http://otel-collector:4318': collector.httpEndpoint,
+    '0.0.0.0:5011': `127.0.0.1:${port}`,
+    '/run/secrets/notifications-token': tokenFile,
   });
   const server = await startServer(args, { env: { ...env, OTEL_BSP_SCHEDULE_DELAY: '100' } });
   await server.readyz(200);
   expect(await run(['health', `--admin=${server.admin}`])).toMatchObject({ code: 0 });
 
   const digest = await registry.push('library/app', Buffer.from('a layer'));
+  await server.logged(({ msg, result }) => msg === 'notification' && result === 'recorded');
   const client = new LayerClient(server.listen);
   onTestFinished(() => client.close());
-  // A caller whose trace is sampled: so is this call.
+  // The very first question is a hit. Its caller's trace is sampled, so the call is too.
   const traced = new Metadata();
   traced.set('traceparent', `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01`);
-  await client.stat('library/app', digest, undefined, traced);
-  expect(await client.stat('library/app', digest)).toMatchObject({ source: Source.SOURCE_CACHE });
+  const first = await client.stat('library/app', digest, undefined, traced);
+  expect(first).toMatchObject({ source: Source.SOURCE_CACHE });
   await collector.until(({ spans }) => spans.some(({ parentSpanId }) => parentSpanId === '2'.repeat(16)));
   expect(collector.metrics).toEqual([]);
 });
