@@ -1,18 +1,22 @@
-/** The driver of docs/drivers.md is one: it passes the suite that every driver passes. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+/** The driver of examples/ is one: it passes the suite that every driver passes, and docs/drivers.md shows it. */
+import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll } from 'vitest';
+import { expect, it } from 'vitest';
 import { openStorage } from '../../src/storage/open.js';
 import { storageDriverSuite } from '../contract/storage-driver.js';
-import { block, readPage } from '../parts/docs-pages.js';
+import { readPage } from '../parts/docs-pages.js';
 import { TemporaryTree } from '../parts/temporary-tree.js';
 
-const folder = await mkdtemp(join(tmpdir(), 'layercache-driver-'));
-await writeFile(join(folder, 'driver.mjs'), block(await readPage('docs/drivers.md'), 'js', 'driver.mjs'));
-afterAll(() => rm(folder, { recursive: true, force: true }));
+const folder = join(import.meta.dirname, '..', '..', 'examples', 'driver');
 
-storageDriverSuite('of docs/drivers.md', async () => {
+it.each(['driver.mjs', 'driver.test.mjs'])('docs/drivers.md shows %s as it is', async (name) => {
+  const { blocks } = await readPage('docs/drivers.md');
+  expect(blocks.map(({ text }) => text.trim())).toContain(
+    (await readFile(join(folder, name), 'utf8')).trim(),
+  );
+});
+
+storageDriverSuite('of examples/driver', async () => {
   const tree = await TemporaryTree.create();
   const url = `module:${folder}/driver.mjs?root=${encodeURIComponent(tree.root)}`;
   const driver = await openStorage(url, { timeoutMs: 5_000 });

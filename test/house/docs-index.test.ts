@@ -100,7 +100,7 @@ describe('beside a registry on a local disk', () => {
 
   it('docs/drivers.md starts with its driver', { timeout: 60_000 }, async () => {
     const drivers = await readPage('docs/drivers.md');
-    await shell.write('driver.mjs', block(drivers, 'js', 'driver.mjs'));
+    await shell.write('driver.mjs', block(drivers, 'js', 'export default function openDriver'));
     await shell.run(block(drivers, 'sh', 'module:./driver.mjs'));
     expect(await shell.run('cat server.log')).toContain('"storage":"module:./driver.mjs?root=…"');
   });

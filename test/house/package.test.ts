@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Digest } from '../../src/reference/digest.js';
-import { block, readPage } from '../parts/docs-pages.js';
 import { floorNode } from '../parts/floor-node.js';
 import { InstalledPackage } from '../parts/installed-package.js';
 import { LayercacheProcess } from '../parts/layercache-process.js';
@@ -118,12 +117,15 @@ it('the API is in it, for those who generate their own client', async () => {
   expect(stdout).toContain('layer_cache.proto');
 });
 
-it('layercache/testing has the suites, by which the driver of docs/drivers.md is judged', async () => {
+it('layercache/testing has the suites, by which the driver of examples/ is judged', async () => {
   // What whoever writes a driver has in his own project.
   for (const name of ['vitest', 'fast-check'])
     await symlink(join(root, 'node_modules', name), join(installed.folder, 'node_modules', name));
-  await installed.write('driver.mjs', block(await readPage('docs/drivers.md'), 'js', 'driver.mjs'));
-  await installed.write('driver.test.mjs', block(await readPage('docs/drivers.md'), 'js', 'driver.test.mjs'));
+  await installed.write('driver.mjs', await readFile(join(root, 'examples/driver/driver.mjs'), 'utf8'));
+  await installed.write(
+    'driver.test.mjs',
+    await readFile(join(root, 'examples/driver/driver.test.mjs'), 'utf8'),
+  );
   const vitest = join(root, 'node_modules/vitest/vitest.mjs');
   const args = [vitest, 'run', '--root', installed.folder, 'driver.test.mjs'];
   const { stdout } = await run(pinnedNode, args, {
