@@ -1,13 +1,16 @@
 /** The server as the overlays of deploy/kubernetes start it, over real parts, until its probes are answered; and their audit. */
 import { execFile } from 'node:child_process';
+import { appendFile, cp, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { credentials } from '@grpc/grpc-js';
-import type { IProbe } from 'kubernetes-models/v1';
+import type { IProbe, IService } from 'kubernetes-models/v1';
 import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest';
 import { HealthClient } from '../grpc/health-client.js';
 import { CertificateAuthority } from '../parts/certificate-authority.js';
 import { root } from '../parts/docs-pages.js';
+import { freePort } from '../parts/free-port.js';
 import { LayerClient } from '../parts/layer-client.js';
 import type { LayercacheProcess } from '../parts/layercache-process.js';
 import { OtlpCollector } from '../parts/otlp-collector.js';
@@ -20,7 +23,7 @@ import { TemporaryTree } from '../parts/temporary-tree.js';
 import { deploy } from './deployed-files.js';
 import { portOf, relocated, unknownNames } from './deployed-program.js';
 import { imageEnvironment } from './image.js';
-import { containerOf, present, programOf, RenderedOverlay } from './rendered-overlay.js';
+import { containerOf, present, programOf, RenderedOverlay, selects } from './rendered-overlay.js';
 
 const repository = repositoryNamed('library/app');
 
@@ -124,6 +127,45 @@ it('with client certificates, of which its policy lets one in', async () => {
   };
   expect(await clientWith(frontend).exists(repository, digest)).toMatchObject({ exists: true });
   await expect(clientWith(stranger).exists(repository, digest)).rejects.toThrow('PERMISSION_DENIED');
+});
+
+it('with the component for notifications, which takes them with the token', async () => {
+  const copy = await mkdtemp(join(tmpdir(), 'layercache-overlay-'));
+  onTestFinished(() => rm(copy, { recursive: true }));
+  await cp(join(deploy, 'kubernetes'), copy, { recursive: true });
+  const kustomization = join(copy, 'overlays', 'file-volume', 'kustomization.yaml');
+  await appendFile(kustomization, 'components: [../../components/notifications]\n');
+  const manifests = await RenderedOverlay.renderFolder(dirname(kustomization));
+  const { env } = programOf('file-volume', manifests);
+  const [events] = (containerOf(manifests.server).ports ?? []).filter(({ name }) => name === 'events');
+  expect(events?.containerPort).toBe(portOf(env['LAYERCACHE_NOTIFICATIONS'] ?? ''));
+  const services = manifests.objects.filter(({ kind }) => kind === 'Service') as IService[];
+  const service = services.find(({ metadata }) => metadata?.name === 'layercache-events')?.spec;
+  expect(service?.ports).toMatchObject([{ port: events?.containerPort, targetPort: 'events' }]);
+  expect(selects(service?.selector, manifests.server.metadata?.labels)).toBe(true);
+  const ingress = manifests.one('NetworkPolicy').spec?.ingress ?? [];
+  expect(ingress.at(-1)).toMatchObject({ ports: [{ port: 'events' }] });
+
+  const tokenFile = join(copy, 'token');
+  await writeFile(tokenFile, 'right');
+  const port = await freePort();
+  await started('file-volume', manifests, {
+    'file:///var/lib/registry': `file://${tree.root}`,
+    '0.0.0.0:5011': `127.0.0.1:${port}`,
+    '/etc/layercache/notifications/token': tokenFile,
+  });
+  const post = async (token: string) => {
+    const response = await fetch(`http://127.0.0.1:${port}/events`, {
+      method: 'POST',
+      headers: {
+        authorization: `Bearer ${token}`,
+        'content-type': 'application/vnd.docker.distribution.events.v1+json',
+      },
+      body: JSON.stringify({ events: [] }),
+    });
+    return response.status;
+  };
+  expect([await post('right'), await post('wrong')]).toEqual([200, 401]);
 });
 
 it('the audit forgets what is gone, ends well, and fails only for a failure', async () => {

@@ -45,8 +45,12 @@ export class RenderedOverlay {
     this.objects = objects;
   }
 
-  static async render(name: string): Promise<RenderedOverlay> {
-    const folder = join(deploy, 'kubernetes', 'overlays', name);
+  static render(name: string): Promise<RenderedOverlay> {
+    return RenderedOverlay.renderFolder(join(deploy, 'kubernetes', 'overlays', name));
+  }
+
+  /** Of another folder that has a `kustomization.yaml`. */
+  static async renderFolder(folder: string): Promise<RenderedOverlay> {
     const { stdout, stderr } = await promisify(execFile)(kubectl, ['kustomize', folder]);
     // It warns of what it will no longer take.
     if (stderr !== '') throw new Error(stderr);
