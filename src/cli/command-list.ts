@@ -4,6 +4,7 @@ import { add } from './commands/add.js';
 import { audit } from './commands/audit.js';
 import { completion } from './commands/completion.js';
 import { contains } from './commands/contains.js';
+import { doctor } from './commands/doctor.js';
 import { exists } from './commands/exists.js';
 import { fetch } from './commands/fetch.js';
 import { getMeta } from './commands/get-meta.js';
@@ -68,6 +69,7 @@ export const commands: readonly Command[] = [
   setMeta,
   warm,
   audit,
+  doctor,
   completion,
   man,
 ];

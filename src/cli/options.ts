@@ -83,9 +83,14 @@ export function resolveConfig(
   const config = Object.fromEntries(
     optionNames.map((name) => [name, resolveOption(name, given[name], environment, file)]),
   ) as Config;
+  assertTogether(config);
+  return config;
+}
+
+/** Throws `ConfigError` for options that do not go together. */
+export function assertTogether(config: Config): void {
   const problem = problemTogether(config);
   if (problem !== undefined) throw new ConfigError(problem);
-  return config;
 }
 
 /** The first option that does not go with the others, and why; one line. */

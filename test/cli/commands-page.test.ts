@@ -44,7 +44,11 @@ it.each(blocks)('runs: %s', async (lines) => {
     LAYERCACHE_ADDRESS: server.listen,
     digest,
   };
-  const ran = await promisify(execFile)('bash', ['--norc', '-euc', lines], { cwd: folder, env });
+  const ran = await promisify(execFile)(
+    'bash',
+    ['--norc', '-euc', lines.replaceAll('/var/lib/registry', tree.root)],
+    { cwd: folder, env },
+  );
   expect(ran.stderr).toBe('');
 });
 

@@ -145,6 +145,14 @@ async function typescriptIn(folder: string): Promise<string[]> {
     .map((name) => join(root, folder, name));
 }
 
+it('each symptom of docs/troubleshooting.md names the test that shows it', async () => {
+  const { text } = await readPage('docs/troubleshooting.md');
+  const [, ...symptoms] = text.split(/^## /m);
+  expect(symptoms.length).toBeGreaterThan(10);
+  const unproven = symptoms.filter((symptom) => !/Shown by `test\/[\w/-]+\.test\.ts`/.test(symptom));
+  expect(unproven.map((symptom) => symptom.split('\n', 1)[0])).toEqual([]);
+});
+
 it('files that docs/architecture.md names exist', async () => {
   const { text } = await readPage('docs/architecture.md');
   const folders = [
