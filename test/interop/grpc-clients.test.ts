@@ -1,7 +1,7 @@
 /** Other people's clients, and proxies in front, over both transports. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,6 +19,7 @@ import {
   Source,
 } from '../../src/gen/layercache/v1/layer_cache.js';
 import { freePort } from '../parts/free-port.js';
+import { buildGoProgram } from '../parts/go-program.js';
 import { grpcFrame } from '../parts/http2-frames.js';
 import { sha256Of } from '../parts/layer-client.js';
 import { LayercacheProcess } from '../parts/layercache-process.js';
@@ -29,6 +30,18 @@ const run = promisify(execFile);
 const repository = repositoryNamed('team/app');
 const existsPath = '/layercache.v1.LayerCacheService/Exists';
 
+const clients = join(import.meta.dirname, 'clients');
+
+/** Where the client in Java can be run from: Debian's jars, as the example's `build.sh` names them, and its classes. */
+async function buildJavaClient(into: string): Promise<string> {
+  await run('sh', [join(import.meta.dirname, '../../examples/java/build.sh'), into], { timeout: 60_000 });
+  const jars = (await readFile(join(into, 'classpath'), 'utf8')).trim();
+  await run('javac', ['-proc:none', '-cp', jars, '-d', into, join(clients, 'java', 'Client.java')]);
+  return `${into}:${jars}`;
+}
+
+let goClient: ReturnType<typeof buildGoProgram>;
+let javaClient: Promise<string>;
 let tree: TemporaryTree;
 let folder: string;
 let digest: string;
@@ -42,6 +55,10 @@ const servers = new Map<string, LayercacheProcess>();
 beforeAll(async () => {
   tree = await TemporaryTree.create();
   folder = await mkdtemp(join(tmpdir(), 'layercache-clients-'));
+  goClient = buildGoProgram(join(clients, 'go'));
+  javaClient = mkdtemp(join(folder, 'java-')).then(buildJavaClient);
+  // Whoever needs one is told of its failure.
+  for (const built of [goClient, javaClient]) built.catch(() => {});
   digest = await pushLayer(tree, repository, randomBytes(64 << 20));
   const absent = Array.from({ length: 999 }, (_, index) => `sha256:${index.toString(16).padStart(64, '0')}`);
   exists = ExistsRequest.encode({ repository, digest, maxAge: undefined }).finish();
@@ -83,6 +100,7 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const server of servers.values()) await server.stop();
   await tree?.delete();
+  await rm((await goClient).folder, { recursive: true, force: true });
   if (folder !== undefined) await rm(folder, { recursive: true, force: true });
 });
 
@@ -170,14 +188,16 @@ describe.each(['direct', 'grpc-js'])('over %s', (transport) => {
   const address = () => (servers.get(transport) as LayercacheProcess).listen;
 
   it.each([
-    ['Python', '/usr/bin/python3', 'client.py'],
-    ['Ruby', 'ruby', 'client.rb'],
-  ])(
+    ['Python', async () => ['/usr/bin/python3', join(clients, 'client.py')]],
+    ['Ruby', async () => ['ruby', join(clients, 'client.rb')]],
+    ['Go', async () => [(await goClient).program]],
+    ['Java', async () => ['java', '-cp', await javaClient, 'Client']],
+  ] as const)(
     '%s gets every answer, and can cancel, run out of time and compress',
-    async (_language, program, file) => {
-      const script = join(import.meta.dirname, 'clients', file);
+    async (_language, command) => {
+      const [program = '', ...first] = await command();
       const requests = ['exists', 'fetch', 'missing'].map((name) => join(folder, `${name}.message`));
-      const { stdout } = await run(program, [script, address(), ...requests], {
+      const { stdout } = await run(program, [...first, address(), ...requests], {
         timeout: 60_000,
         maxBuffer: 1 << 20,
       });
