@@ -1,21 +1,17 @@
 /** `examples/frontend/`: what docker's clients and HTTP's rules make of it, before a real registry. */
-import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseRange } from '../../examples/frontend/byte-range.js';
 import { parseDigest } from '../../src/reference/digest.js';
 import { blobPath } from '../../src/reference/layout.js';
 import { DockerRegistry } from '../parts/docker-registry.js';
 import { FrontendProcess } from '../parts/frontend-process.js';
+import { imageClients, pullImage, pushTars } from '../parts/image-clients.js';
 import { LayercacheProcess } from '../parts/layercache-process.js';
 import { RedisServer } from '../parts/redis-server.js';
 import { TemporaryTree } from '../parts/temporary-tree.js';
-
-const run = promisify(execFile);
 
 let tree: TemporaryTree;
 let redis: RedisServer;
@@ -38,14 +34,9 @@ afterAll(async () => {
   await tree.delete();
 });
 
-/** Pulls the image by skopeo; gives its layers' bytes by the hex of their digests. */
-async function pull(repository: string): Promise<(digest: string) => Promise<Buffer>> {
-  const folder = await mkdtemp(join(tmpdir(), 'layercache-pulled-'));
-  onTestFinished(() => rm(folder, { recursive: true }));
-  const from = `docker://${frontend.address}/${repository}:latest`;
-  const options = ['--insecure-policy', 'copy', '--retry-times=0', '--src-tls-verify=false'];
-  await run('skopeo', [...options, from, `dir:${folder}`], { timeout: 30_000 });
-  return (digest) => readFile(join(folder, digest.slice(digest.indexOf(':') + 1)));
+/** Where the clients find the repository. */
+function imageAt(repository: string, at: FrontendProcess = frontend): string {
+  return `${at.address}/${repository}`;
 }
 
 function blobUrl(repository: string, digest: string): string {
@@ -68,88 +59,86 @@ async function corrupt(digest: string): Promise<void> {
   await tree.put(blobPath(parsed), bytes);
 }
 
-describe('skopeo pulls through it', () => {
-  const layers = [randomBytes(3 << 20), randomBytes(1000)];
+describe.each(imageClients)('%s pulls through it', (by) => {
+  const contents = [randomBytes(3 << 20), randomBytes(1000)];
 
   it('an image whose every blob comes from layercache, and again with the cache warm', async () => {
-    const image = await registry.pushImage('library/app', layers);
+    const repository = `${by}/app`;
+    await pushTars(registry, repository, contents);
     for (let time = 0; time < 2; time += 1) {
       const before = await fetches();
-      const pulled = await pull('library/app');
-      for (const [at, digest] of image.layers.entries())
-        expect((await pulled(digest)).equals(layers[at] ?? Buffer.alloc(0))).toBe(true);
+      expect(await pullImage(by, imageAt(repository))).toEqual(contents);
       // The layers and the config.
       expect(await fetches()).toBe(before + 3);
     }
   });
 
   it('before, during and after a garbage collection', async () => {
-    const kept = await registry.pushImage('library/kept', [randomBytes(2 << 20)]);
-    const dropped = await registry.pushImage('library/dropped', [randomBytes(1 << 20)]);
-    await Promise.all([pull('library/kept'), pull('library/dropped')]);
-    await registry.deleteManifest('library/dropped', dropped.manifest);
+    const [kept, dropped] = [`${by}/kept`, `${by}/dropped`];
+    const content = [randomBytes(2 << 20)];
+    await pushTars(registry, kept, content);
+    const image = await pushTars(registry, dropped, [randomBytes(1 << 20)]);
+    await Promise.all([pullImage(by, imageAt(kept)), pullImage(by, imageAt(dropped))]);
+    await registry.deleteManifest(dropped, image.manifest);
     const collecting = registry.collectGarbage();
     let isOver = false;
     collecting.finally(() => {
       isOver = true;
     });
-    do await pull('library/kept');
+    do expect(await pullImage(by, imageAt(kept))).toEqual(content);
     while (!isOver);
     await collecting;
-    const [gone = ''] = dropped.layers;
+    const [gone = ''] = image.layers;
     // A push asks this; a cached yes would make it skip an upload that is needed.
-    expect((await fetch(blobUrl('library/dropped', gone), { method: 'HEAD' })).status).toBe(404);
-    expect((await fetch(blobUrl('library/dropped', gone))).status).toBe(404);
-    await expect(pull('library/dropped')).rejects.toThrow('manifest unknown');
-    const pulled = await pull('library/kept');
-    expect(await pulled(kept.layers[0] ?? '')).toHaveLength(2 << 20);
+    expect((await fetch(blobUrl(dropped, gone), { method: 'HEAD' })).status).toBe(404);
+    expect((await fetch(blobUrl(dropped, gone))).status).toBe(404);
+    await expect(pullImage(by, imageAt(dropped))).rejects.toThrow('manifest unknown');
+    expect(await pullImage(by, imageAt(kept))).toEqual(content);
   });
 
   it('no corrupt layer, which never ends well', async () => {
-    const image = await registry.pushImage('library/corrupt', [randomBytes(2 << 20)]);
+    const repository = `${by}/corrupt`;
+    const image = await pushTars(registry, repository, [randomBytes(2 << 20)]);
     const [digest = ''] = image.layers;
     await corrupt(digest);
-    const url = blobUrl('library/corrupt', digest);
+    const url = blobUrl(repository, digest);
     // Found while it is sent, then known.
     await expect(fetch(url).then((response) => response.arrayBuffer())).rejects.toThrow();
     expect(await fetch(url)).toMatchObject({ status: 500 });
     expect(await fetch(url, { headers: { range: 'bytes=5-9' } })).toMatchObject({ status: 500 });
-    await expect(pull('library/corrupt')).rejects.toThrow('500');
-    const other = await registry.pushImage('library/corrupt', [randomBytes(2 << 20)]);
+    await expect(pullImage(by, imageAt(repository))).rejects.toThrow('500');
+    const other = await pushTars(registry, repository, [randomBytes(2 << 20)]);
     await corrupt(other.layers[0] ?? '');
-    await expect(pull('library/corrupt')).rejects.toThrow(/500|EOF|reset/);
+    await expect(pullImage(by, imageAt(repository))).rejects.toThrow(/500|EOF|reset/);
   });
 
   it('with Redis killed', async () => {
+    const repository = `${by}/redis`;
     const own = await RedisServer.start();
     const cached = await LayercacheProcess.start([
       `--storage=file://${tree.root}`,
       `--cache=redis://127.0.0.1:${own.port}`,
     ]);
-    const shown = frontend;
-    frontend = await FrontendProcess.start(registry.url, cached.listen);
+    const beside = await FrontendProcess.start(registry.url, cached.listen);
     try {
-      const image = await registry.pushImage('library/redis', layers);
-      await pull('library/redis');
-      await own.stop();
-      const pulled = await pull('library/redis');
-      expect((await pulled(image.layers[0] ?? '')).equals(layers[0] ?? Buffer.alloc(0))).toBe(true);
+      await pushTars(registry, repository, contents);
+      await pullImage(by, imageAt(repository, beside));
+      await own.kill();
+      expect(await pullImage(by, imageAt(repository, beside))).toEqual(contents);
     } finally {
-      await frontend.stop();
-      frontend = shown;
+      await beside.stop();
       await cached.stop();
+      await own.stop();
     }
   });
 
   it('with layercache itself gone: the registry answers', async () => {
+    const repository = `${by}/lonely`;
     const lonely = await FrontendProcess.start(registry.url, '127.0.0.1:1');
-    const shown = frontend;
-    frontend = lonely;
     try {
-      await registry.pushImage('library/lonely', [randomBytes(1000)]);
-      await pull('library/lonely');
+      await pushTars(registry, repository, contents);
+      expect(await pullImage(by, imageAt(repository, lonely))).toEqual(contents);
     } finally {
-      frontend = shown;
       await lonely.stop();
     }
   });

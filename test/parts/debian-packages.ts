@@ -23,6 +23,8 @@ const needed = {
   fish: 'fish',
   mandoc: 'mandoc',
   skopeo: 'skopeo',
+  buildah: 'buildah',
+  podman: 'podman',
   curl: 'curl',
   'systemd-analyze': 'systemd',
   strace: 'strace',

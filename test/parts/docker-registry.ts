@@ -188,14 +188,17 @@ export class DockerRegistry {
     await this.#request('DELETE', `/v2/${repository}/blobs/${digest}`, 202);
   }
 
-  /** Pushes an image of these layers, as a client does; gives the manifest's digest and the layers'. */
+  /**
+   * Pushes an image of these layers, as a client does; gives the manifest's digest and the layers'.
+   * `diffIds` are the digests of what the layers unpack to, which who unpacks them compares.
+   */
   async pushImage(
     repository: string,
     layers: readonly Uint8Array[],
+    diffIds: readonly string[] = [],
   ): Promise<{ manifest: string; layers: string[] }> {
-    const config = Buffer.from(
-      JSON.stringify({ architecture: 'amd64', os: 'linux', rootfs: { type: 'layers' } }),
-    );
+    const rootfs = { type: 'layers', diff_ids: diffIds };
+    const config = Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', rootfs }));
     const blobs: { digest: string; size: number }[] = [];
     for (const bytes of [config, ...layers]) {
       // A client asks first and uploads only what is said to be missing.

@@ -17,8 +17,12 @@ export class FrontendProcess {
     this.address = address;
   }
 
-  static async start(registry: string, layercache: string): Promise<FrontendProcess> {
-    const args = ['--registry', registry, '--layercache', layercache, '--listen', '127.0.0.1:0'];
+  static async start(
+    registry: string,
+    layercache: string,
+    more: readonly '--redirect'[] = [],
+  ): Promise<FrontendProcess> {
+    const args = ['--registry', registry, '--layercache', layercache, '--listen', '127.0.0.1:0', ...more];
     const child = spawn(pinnedNode, [program, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
     process.on('exit', () => child.kill('SIGKILL'));
     for await (const line of createInterface({ input: child.stdout })) {
