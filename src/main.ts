@@ -56,6 +56,12 @@ async function serve(config: Config, version: string): Promise<void> {
     );
   };
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+  process.on('SIGUSR2', () => {
+    starting.then(
+      (server) => server.profile(),
+      () => {},
+    );
+  });
 
   try {
     await starting;

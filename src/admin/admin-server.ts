@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import type { DebugVars } from '../telemetry/domain-observer.js';
 import { prometheusContentType } from '../telemetry/prometheus-text.js';
 import type { ReadinessState } from '../telemetry/readiness.js';
+import type { DebugSource } from './debug-requests.js';
 import type { StatusPage } from './status-page.js';
 import type { StatusSource } from './status-source.js';
 import { trafficOf } from './traffic.js';
@@ -20,11 +21,13 @@ export interface AdminParts {
   readonly debugVars: () => DebugVars | Promise<DebugVars>;
   /** What the status page shows. */
   readonly status: StatusSource;
+  /** Who may ask for profiles and heap snapshots; nobody may where there is none. */
+  readonly debug?: DebugSource | undefined;
   /** Receives the error of a failed request; the client learns only that it failed. */
   readonly failed: (error: unknown) => void;
 }
 
-interface Answer {
+export interface Answer {
   readonly status: number;
   readonly type: string;
   readonly body: string;
@@ -99,14 +102,21 @@ export class AdminServer {
       'content-length': body.length,
       'cache-control': 'no-store',
       'x-content-type-options': 'nosniff',
-      ...answer.headers,
       ...(answer.status === 405 ? { allow: 'GET, HEAD' } : undefined),
+      ...answer.headers,
     });
     response.end(request.method === 'HEAD' ? undefined : body);
   }
 
-  async #route({ method, url = '/' }: IncomingMessage): Promise<Answer> {
+  async #route(request: IncomingMessage): Promise<Answer> {
+    const { method, url = '/' } = request;
     const path = url.split('?', 1)[0];
+    const { debug } = this.#parts;
+    if (debug !== undefined && (path === '/debug/profile' || path === '/debug/heap')) {
+      // Loaded when somebody asks, which on most servers is never.
+      const { answerDebug } = await import('./debug-requests.js');
+      return answerDebug(request, debug);
+    }
     const handler = path === undefined ? undefined : this.#handlers.get(path);
     if (handler === undefined) return { status: 404, type: plain, body: 'not found\n' };
     if (method !== 'GET' && method !== 'HEAD') {

@@ -67,4 +67,5 @@ export type FileOption =
   | 'auth-rootcertbundle'
   | 'auth-jwks'
   | 'auth-policy'
-  | 'notifications-token-file';
+  | 'notifications-token-file'
+  | 'admin-token-file';

@@ -28,6 +28,7 @@ export type OptionGroup =
   | 'Deadlines'
   | 'Limits'
   | 'Log'
+  | 'Diagnosis'
   | 'Configuration file';
 
 export interface ServerOption<T> extends OptionSpec<T> {
@@ -266,6 +267,20 @@ export const options = {
     default: 'on',
     help: 'whether each call is logged, at info',
     schema: oneOf('on', 'off'),
+  }),
+  'diagnostics-dir': option({
+    group: 'Diagnosis',
+    placeholder: 'directory',
+    default: '',
+    help: 'where CPU profiles and heap snapshots are written, which may hold secrets: SIGUSR2 writes a profile of 10 seconds. The newest five of each process are kept',
+    schema: path(),
+  }),
+  'admin-token-file': option({
+    group: 'Diagnosis',
+    placeholder: 'file',
+    default: '',
+    help: 'a file with the bearer token for POST /debug/profile?seconds=10 and POST /debug/heap at the admin port, which are answered on the loopback only',
+    schema: path(),
   }),
   config: option({
     group: 'Configuration file',

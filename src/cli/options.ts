@@ -101,6 +101,8 @@ function problemTogether(config: Config): string | undefined {
     needs('tls-cert', 'tls-key') ?? needs('tls-key', 'tls-cert') ?? needs('tls-client-ca', 'tls-cert');
   return (
     tls ??
+    needs('admin-token-file', 'diagnostics-dir') ??
+    needs('admin-token-file', 'admin') ??
     needs('notifications-token-file', 'notifications') ??
     notificationsProblem(config) ??
     workersProblem(config) ??

@@ -11,11 +11,13 @@ import { defaultRpcServerSettings, RpcServer, type RpcServerParts } from '../rpc
 import { describeStorage, openStorage } from '../storage/open.js';
 import { StorageUrlError } from '../storage/storage-url-error.js';
 import { absenceLine, StorageWatch } from '../storage/storage-watch.js';
+import { type Diagnosis, type DiagnosisResult, profileOfSignal } from '../telemetry/diagnostics.js';
 import { causeOf, isDefect, withCause, withoutStack } from '../telemetry/error-text.js';
 import { LogLimiter } from '../telemetry/log-limiter.js';
 import { Readiness } from '../telemetry/readiness.js';
 import { startTelemetry, type Telemetry } from '../telemetry/telemetry.js';
 import { openAuthentication } from './authentication.js';
+import { openDiagnoses } from './diagnoses.js';
 import { type Notifications, openNotifications } from './notifications.js';
 import { Shutdown } from './shutdown.js';
 import { TlsFiles } from './tls-files.js';
@@ -37,6 +39,8 @@ export interface App {
   onShutdown(name: string, close: () => Promise<void> | void): void;
   /** Starts checking for the storage. */
   watch(): void;
+  /** Writes a CPU profile or a heap snapshot of this process, and logs where. Never rejects. */
+  diagnose(diagnosis?: Diagnosis): Promise<DiagnosisResult>;
   /** Keeps health at serving while other workers are ready, even if this process is not. */
   othersReady(ready: boolean): void;
   /** Accepts no new work, lets calls finish within the drain timeout, closes everything. Never rejects. */
@@ -162,6 +166,8 @@ async function compose(config: Config, context: ProcessContext, shutdown: Shutdo
     log,
   });
   shutdown.add('notifications', () => notifications?.close());
+  const diagnoses = await openDiagnoses(config, log, context.worker);
+  shutdown.add('diagnoses', () => diagnoses.close());
   const health = reportChanges(readiness, rpc, log, limiter);
 
   const watch = new StorageWatch(storage, {
@@ -186,6 +192,7 @@ async function compose(config: Config, context: ProcessContext, shutdown: Shutdo
       // Not awaited: health probes are answered while a storage hangs.
       void watch.start();
     },
+    diagnose: (diagnosis = profileOfSignal) => diagnoses.run(diagnosis),
     othersReady: health,
     drain: async () => {
       readiness.drain();

@@ -5,6 +5,7 @@ import { describeConfig } from '../cli/described-config.js';
 import type { Config } from '../cli/options.js';
 import { withCause, withoutStack } from '../telemetry/error-text.js';
 import { type App, openApp, type ProcessContext } from './app.js';
+import { openDebugSource } from './debug-source.js';
 import { bound, boundNotifications, logStart, openAdminListener } from './listening.js';
 
 /** A server that is up. */
@@ -13,6 +14,8 @@ export interface Server {
   readonly listen: string;
   /** Where HTTP is served, with the port that was bound; `undefined` when it is off. */
   readonly admin: string | undefined;
+  /** Writes a CPU profile of this process into the folder that the options name, and logs where. Never rejects. */
+  profile(): Promise<void>;
   /** Accepts no new work, lets calls finish within the drain timeout, closes everything. Never rejects. */
   drain(): Promise<void>;
   /** Ends every call now. Never rejects. */
@@ -38,7 +41,10 @@ async function opened(app: App, config: Config, { log, version }: ProcessContext
   const { telemetry, readiness, described } = app;
   const listen = await bound(config.listen, app.listen());
   const notifications = await boundNotifications(config, app);
+  const debug = await openDebugSource(config, log, async (diagnosis) => [await app.diagnose(diagnosis)]);
+  app.onShutdown('debug', () => debug?.close());
   const admin = await openAdminListener(config, {
+    debug,
     readiness,
     metricsText: telemetry.metricsText,
     debugVars: telemetry.debugVars,
@@ -54,5 +60,8 @@ async function opened(app: App, config: Config, { log, version }: ProcessContext
   app.onShutdown('admin', admin.close);
   logStart(config, log, version, { listen, admin: admin.address, notifications, ...described });
   app.watch();
-  return { listen, admin: admin.address, drain: app.drain, cut: app.cut };
+  const profile = async () => {
+    await app.diagnose();
+  };
+  return { listen, admin: admin.address, profile, drain: app.drain, cut: app.cut };
 }

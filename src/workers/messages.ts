@@ -1,5 +1,6 @@
 /** The messages between the supervisor and its workers. */
 import type { Config } from '../cli/options.js';
+import type { Diagnosis, DiagnosisResult } from '../telemetry/diagnostics.js';
 import type { DebugVars } from '../telemetry/domain-observer.js';
 import type { FamilyReport } from '../telemetry/metric-report.js';
 import type { ReadinessState } from '../telemetry/readiness.js';
@@ -29,6 +30,8 @@ export type ToWorker =
   | { readonly type: 'poll'; readonly poll: number }
   /** Carries a connection, which the worker takes or refuses before it gets another. */
   | { readonly type: 'connection'; readonly service: ServiceName }
+  /** Asks for a profile or a heap snapshot. */
+  | { readonly type: 'diagnose'; readonly request: number; readonly diagnosis: Diagnosis }
   /** Whether some worker is ready. */
   | { readonly type: 'others'; readonly ready: boolean }
   | { readonly type: 'drain' }
@@ -47,5 +50,6 @@ export type ToSupervisor =
   | { readonly type: 'readiness'; readonly state: ReadinessState }
   /** Answers a poll; without a report while it starts. The last one is sent without a poll. */
   | { readonly type: 'report'; readonly poll?: number; readonly report: ProcessReport | undefined }
+  | { readonly type: 'diagnosed'; readonly request: number; readonly result: DiagnosisResult }
   | { readonly type: 'taken' }
   | { readonly type: 'refused' };

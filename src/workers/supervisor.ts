@@ -7,10 +7,12 @@
 import { createServer, type Server } from 'node:net';
 import { describeConfig } from '../cli/described-config.js';
 import { type Address, formatAddress, type SocketAddress } from '../cli/option-values.js';
-import type { Config } from '../cli/options.js';
+import { type Config, ConfigError } from '../cli/options.js';
 import { listenAt } from '../grpc/listen.js';
+import { openDebugSource } from '../server/debug-source.js';
 import { bound, logStart, openAdminListener, StartError } from '../server/listening.js';
 import { openProcessLog, type ProcessLog } from '../server/process-log.js';
+import { profileOfSignal } from '../telemetry/diagnostics.js';
 import { withCause, withoutStack } from '../telemetry/error-text.js';
 import { ConnectionBalancer } from './connection-balancer.js';
 import type { ServiceName } from './messages.js';
@@ -29,6 +31,7 @@ export async function serveSupervised(config: Config, version: string): Promise<
     else void supervisor.drain().then(life.end);
   };
   process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+  process.on('SIGUSR2', () => supervisor.profile());
 
   try {
     await supervisor.start();
@@ -49,6 +52,7 @@ class Supervisor {
   // Paused: only the worker reads from the connection.
   readonly #servers = { grpc: this.#serverOf('grpc'), notifications: this.#serverOf('notifications') };
   #closeAdmin: () => Promise<void> = async () => {};
+  #closeDebug: () => void = () => {};
 
   constructor(config: Config, version: string, life: ProcessLog) {
     this.#config = config;
@@ -68,7 +72,7 @@ class Supervisor {
     });
   }
 
-  /** Starts one worker, and the others once it is up. Rejects with a `CrewError` or a `StartError`. */
+  /** Starts one worker, and the others once it is up. Rejects with a `CrewError`, a `StartError` or a `ConfigError`. */
   async start(): Promise<void> {
     const config = this.#config;
     const { log } = this.#life;
@@ -77,7 +81,10 @@ class Supervisor {
     const notifications = config.notifications && (await this.#listen('notifications', config.notifications));
     const pool = this.#pool;
     const described = first.described ?? { cache: '', storage: '' };
+    const debug = await openDebugSource(config, log, (diagnosis) => pool.diagnose(diagnosis));
+    this.#closeDebug = () => debug?.close();
     const admin = await openAdminListener(config, {
+      debug,
       readiness: {
         get state() {
           return pool.readiness;
@@ -107,6 +114,11 @@ class Supervisor {
     this.#pool.startOthers();
   }
 
+  /** Each worker writes a CPU profile and logs where. */
+  profile(): void {
+    void this.#pool.diagnose(profileOfSignal);
+  }
+
   /** Resolves with the exit code when every worker has ended. */
   async drain(): Promise<0 | 1> {
     this.#close();
@@ -126,11 +138,12 @@ class Supervisor {
     const line =
       error instanceof WorkerStartError
         ? error.line
-        : error instanceof StartError
+        : error instanceof StartError || error instanceof ConfigError
           ? error.message
           : undefined;
     if (line !== undefined) process.stderr.write(`layercache: ${line}\n`);
     else if (!(error instanceof WorkerStartError)) this.#life.log.fatal({ err: error }, 'cannot start');
+    if (error instanceof ConfigError) return 2;
     return error instanceof WorkerStartError ? error.code : 1;
   }
 
@@ -162,6 +175,7 @@ class Supervisor {
   async #ended(): Promise<0 | 1> {
     const code = await this.#pool.allEnded;
     await this.#closeAdmin();
+    this.#closeDebug();
     this.#numbers.close();
     return code;
   }

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Config } from '../cli/options.js';
+import type { Diagnosis, DiagnosisResult } from '../telemetry/diagnostics.js';
 import type { ReadinessState } from '../telemetry/readiness.js';
 import { combinedReadiness } from './combined-readiness.js';
 import type { ProcessReport } from './messages.js';
@@ -103,6 +104,15 @@ export class WorkerPool implements WorkerListener {
     this.#polling ??= this.#pollAll();
     await this.#polling;
     return this.lastReports;
+  }
+
+  /** The result of each worker. Heap snapshots are taken in turn: each stops its worker. */
+  async diagnose(diagnosis: Diagnosis): Promise<readonly DiagnosisResult[]> {
+    if (diagnosis.kind === 'cpu')
+      return Promise.all(this.workers.map((worker) => worker.diagnose(diagnosis)));
+    const results: DiagnosisResult[] = [];
+    for (const worker of this.workers) results.push(await worker.diagnose(diagnosis));
+    return results;
   }
 
   /** The last report of each worker, at most a second old. */

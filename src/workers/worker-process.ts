@@ -9,6 +9,8 @@ import type { App } from '../server/app.js';
 import type { ProcessLog } from '../server/process-log.js';
 import type { ProcessReport, ServiceName, StartMessage, ToSupervisor, ToWorker } from './messages.js';
 
+type DiagnoseMessage = Extract<ToWorker, { type: 'diagnose' }>;
+
 class WorkerProcess {
   #started = false;
   #starting: Promise<App> | undefined;
@@ -27,6 +29,9 @@ class WorkerProcess {
       case 'connection':
         this.#take(message.service, socket);
         break;
+      case 'diagnose':
+        void this.#diagnose(message);
+        break;
       case 'others':
         this.#app?.othersReady(message.ready);
         break;
@@ -37,6 +42,11 @@ class WorkerProcess {
       case 'drain':
         this.drain();
     }
+  };
+
+  /** What SIGUSR2 to a whole process group, or to this worker alone, asks for. */
+  readonly profile = (): void => {
+    void this.#app?.diagnose();
   };
 
   /** Idempotent; cuts nothing. */
@@ -82,6 +92,11 @@ class WorkerProcess {
     await this.#life?.end(0);
   }
 
+  async #diagnose({ request, diagnosis }: DiagnoseMessage): Promise<void> {
+    const result = (await this.#app?.diagnose(diagnosis)) ?? { problem: 'the worker is not up yet' };
+    send({ type: 'diagnosed', request, result });
+  }
+
   #report(): ProcessReport | undefined {
     const telemetry = this.#app?.telemetry;
     if (telemetry === undefined) return undefined;
@@ -120,6 +135,7 @@ const worker = new WorkerProcess();
 process.on('message', worker.onMessage);
 // Process managers signal the whole group: it is the same drain, and the supervisor counts the second signal.
 process.on('SIGTERM', worker.drain);
+process.on('SIGUSR2', worker.profile);
 // Terminals signal the whole group, and the supervisor handles it.
 process.on('SIGINT', () => {});
 process.on('disconnect', worker.drain);

@@ -3,6 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { Config } from '../cli/options.js';
+import type { Diagnosis, DiagnosisResult } from '../telemetry/diagnostics.js';
 import type { ReadinessState } from '../telemetry/readiness.js';
 import { LineBuffer } from './line-buffer.js';
 import type { ProcessReport, ServiceName, ToSupervisor, ToWorker } from './messages.js';
@@ -48,6 +49,8 @@ const program = fileURLToPath(new URL('../layercache-worker.js', import.meta.url
 
 /** Polls in a row that a running worker, and one that is still loading, may leave unanswered. */
 const maxUnanswered = { running: 5, loading: 30 };
+/** Milliseconds for which a worker that writes a heap snapshot may be silent. */
+const maxDiagnosisMs = 300_000;
 /** Milliseconds that a dead worker's pipes may stay open, held by a child of its own. */
 const pipeCloseTimeoutMs = 1000;
 
@@ -65,6 +68,9 @@ export class Worker {
   #unanswered = 0;
   #lastPoll = 0;
   readonly #polls = new Map<number, () => void>();
+  readonly #diagnoses = new Map<number, (result: DiagnosisResult) => void>();
+  #lastDiagnosis = 0;
+  #patientUntil = 0;
 
   constructor({ number, config, version }: WorkerSpec, listener: WorkerListener) {
     this.number = number;
@@ -120,8 +126,19 @@ export class Worker {
     return promise;
   }
 
+  /** Asks for a profile or a heap snapshot. Never rejects. */
+  diagnose(diagnosis: Diagnosis): Promise<DiagnosisResult> {
+    const { promise, resolve } = Promise.withResolvers<DiagnosisResult>();
+    this.#diagnoses.set(++this.#lastDiagnosis, resolve);
+    this.#patientUntil = performance.now() + maxDiagnosisMs;
+    this.#send({ type: 'diagnose', request: this.#lastDiagnosis, diagnosis });
+    return promise;
+  }
+
   /** Polls the worker; called at a regular interval. Returns `false` for one that has been silent for too long. */
   checkAlive(): boolean {
+    // A heap snapshot stops everything else for as long as it takes.
+    if (this.#diagnoses.size > 0 && performance.now() < this.#patientUntil) return true;
     if (this.#unanswered >= (this.#hasAnswered ? maxUnanswered.running : maxUnanswered.loading)) return false;
     this.#unanswered++;
     this.#send({ type: 'poll', poll: ++this.#lastPoll });
@@ -168,6 +185,10 @@ export class Worker {
         this.#report = message.report ?? this.#report;
         if (message.poll !== undefined) this.#answered(message.poll);
         return;
+      case 'diagnosed':
+        this.#diagnoses.get(message.request)?.(message.result);
+        this.#diagnoses.delete(message.request);
+        return;
       case 'taken': {
         // Closes our copy of the descriptor: the worker has its own.
         this.#offered?.socket.destroy();
@@ -203,6 +224,8 @@ export class Worker {
       clearTimeout(timer);
       this.#draining = true;
       this.#answered(this.#lastPoll);
+      for (const resolve of this.#diagnoses.values()) resolve({ problem: 'the worker has ended' });
+      this.#diagnoses.clear();
       this.#returnOffered();
       const { exitCode: code, signalCode: signal } = child;
       this.#listener.ended(this, { code, signal, failure: this.#failure });

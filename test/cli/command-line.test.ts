@@ -65,6 +65,8 @@ describe('serve', () => {
       'small-layers': '12KiB',
       'log-level': 'fatal',
       'access-log': 'off',
+      'diagnostics-dir': '/d',
+      'admin-token-file': '/t',
     };
     const expected = {
       command: 'serve',
@@ -101,6 +103,8 @@ describe('serve', () => {
         'small-layers': 12_288,
         'log-level': 'fatal',
         'access-log': 'off',
+        'diagnostics-dir': '/d',
+        'admin-token-file': '/t',
         config: undefined,
       },
     };

@@ -439,6 +439,18 @@ describe('authentication', () => {
   });
 });
 
+it('a folder for profiles and a token that cannot be used', async () => {
+  const broken = await doctor([`--diagnostics-dir=${folder}/absent`, `--admin-token-file=${folder}/absent`]);
+  expect(broken.lines).toContainEqual(
+    matching(/^fail {2}diagnosis: --diagnostics-dir: \S+ does not exist\. Make the directory/),
+  );
+  expect(broken.lines).toContainEqual(
+    matching(/^fail {2}token: --admin-token-file: \S+: there is no such file\. /),
+  );
+  const { lines } = await doctor([`--diagnostics-dir=${folder}`]);
+  expect(lines).toContainEqual('ok    diagnosis: profiles and heap snapshots can be written');
+});
+
 describe('limits', () => {
   async function limited(descriptors: number): Promise<string> {
     const script = join(folder, `node-${descriptors}`);
@@ -511,7 +523,13 @@ describe('limits', () => {
 
 describe('ports', () => {
   it('one that another program has, and one that may not be had', async () => {
-    const { lines } = await doctor([`--listen=127.0.0.1:${redis.port}`, '--admin=192.0.2.1:9464']);
+    const taken = `127.0.0.1:${redis.port}`;
+    const { lines } = await doctor([
+      `--listen=${taken}`,
+      '--admin=192.0.2.1:9464',
+      `--notifications=${taken}`,
+    ]);
+    expect(lines).toContainEqual(matching(/^fail {2}port: --notifications \S+ is in use by another program/));
     expect(lines).toContainEqual(matching(/^fail {2}port: --listen \S+ is in use by another program\. Stop/));
     expect(lines).toContainEqual(
       matching(/^fail {2}port: --admin 192\.0\.2\.1:9464 is no address of this machine/),

@@ -66,8 +66,8 @@ it('azblob:// loads no code of S3, and no file driver', async () => {
   ]);
 });
 
-it('neither grpc-js nor TLS is loaded before a client or an option asks for it', async () => {
-  const late = ['/bundle/grpc-js-transport', '/bundle/tls-handshakes'];
+it('neither grpc-js nor TLS nor what writes profiles is loaded before a client or an option asks for it', async () => {
+  const late = ['/bundle/grpc-js-transport', '/bundle/tls-handshakes', '/bundle/debug-requests'];
   const chunks = await readdir(join(import.meta.dirname, '../../dist/bundle'));
   for (const name of late) expect(chunks.some((chunk) => `/bundle/${chunk}`.startsWith(name))).toBe(true);
   expect(await loaded('file:///', late)).toEqual([]);

@@ -54,6 +54,8 @@ describe('defaults', () => {
       'small-layers': 16_777_216,
       'log-level': 'info',
       'access-log': 'on',
+      'diagnostics-dir': undefined,
+      'admin-token-file': undefined,
       config: undefined,
     });
   });
@@ -239,6 +241,8 @@ describe('options that do not go together', () => {
       { auth: 'mtls', 'tls-cert': '/c', 'tls-key': '/k', 'tls-client-ca': '/a' },
       '--auth mtls needs --auth-policy',
     ],
+    [{ 'admin-token-file': '/t' }, '--admin-token-file needs --diagnostics-dir'],
+    [{ 'admin-token-file': '/t', 'diagnostics-dir': '/d', admin: 'off' }, '--admin-token-file needs --admin'],
     // An operator who sets it expects authentication.
     [{ 'auth-jwks': '/k' }, '--auth-jwks needs --auth jwt'],
     [{ 'auth-policy': '/p' }, '--auth-policy needs --auth mtls'],

@@ -8,6 +8,7 @@ import { type Config, ConfigError } from '../options.js';
 import { authFindings } from './auth-findings.js';
 import { cacheFindings } from './cache-findings.js';
 import { storageClockFindings } from './clock-findings.js';
+import { fileFindings } from './file-findings.js';
 import { type Finding, fail, findingLine } from './finding.js';
 import { limitsFindings } from './limits-findings.js';
 import { portFindings } from './port-findings.js';
@@ -39,6 +40,7 @@ export async function examine(
     { what: 'cache', findings: cacheFindings(config) },
     { what: 'tls', findings: tlsFindings(config) },
     { what: 'auth', findings: authFindings(config) },
+    { what: 'files', findings: fileFindings(config) },
     { what: 'clock', findings: storageClockFindings(config.storage, ending) },
     { what: 'limits', findings: limitsFindings(config) },
     { what: 'port', findings: portFindings(config) },

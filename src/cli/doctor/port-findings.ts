@@ -5,11 +5,13 @@ import { type Address, formatAddress, type SocketAddress } from '../option-value
 import type { Config } from '../options.js';
 import { type Finding, fail, ok } from './finding.js';
 
-export async function portFindings({ listen, admin }: Config): Promise<Finding[]> {
+export async function portFindings({ listen, admin, notifications }: Config): Promise<Finding[]> {
   const runs = admin === undefined ? undefined : await runningServer(admin);
   const findings = [await addressFinding('--listen', listen, runs)];
   if (admin === undefined) findings.push(ok('port', '--admin is off'));
   else findings.push(await addressFinding('--admin', admin, runs));
+  if (notifications !== undefined)
+    findings.push(await addressFinding('--notifications', notifications, runs));
   return findings;
 }
 
