@@ -1,6 +1,6 @@
 /** `examples/frontend/`: what docker's clients and HTTP's rules make of it, before a real registry. */
 import { randomBytes } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
+import { readFile, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseRange } from '../../examples/frontend/byte-range.js';
@@ -200,6 +200,48 @@ describe('over HTTP', () => {
     expect(await get({ 'if-none-match': '"other"' })).toMatchObject({ status: 200 });
     expect(await get({ range: 'bytes=0-0', 'if-range': '"other"' })).toMatchObject({ status: 200 });
     expect(await get({ range: 'bytes=0-0', 'if-range': `"${digest}"` })).toMatchObject({ status: 206 });
+  });
+
+  it('a body that was begun goes on when layercache is killed and started anew', async () => {
+    const long = randomBytes(48 << 20);
+    const args = ['--cache=memory:', `--storage=file://${tree.root}`];
+    const first = await LayercacheProcess.start(args);
+    const beside = await FrontendProcess.start(registry.url, first.listen);
+    let second: LayercacheProcess | undefined;
+    try {
+      const pushed = await registry.push('library/resumed', long);
+      const response = await fetch(`http://${beside.address}/v2/library/resumed/blobs/${pushed}`);
+      const received: Uint8Array[] = [];
+      // A loop that breaks would end the body.
+      for await (const chunk of response.body ?? []) {
+        received.push(chunk);
+        if (second !== undefined) continue;
+        await first.stop();
+        second = await LayercacheProcess.start([...args, `--listen=${first.listen}`]);
+      }
+      expect(Buffer.concat(received).equals(long)).toBe(true);
+      expect((await second?.logged((line) => line['rpc'] === 'Fetch'))?.['code']).toBe('OK');
+    } finally {
+      await beside.stop();
+      await first.stop();
+      await second?.stop();
+    }
+  });
+
+  it('a body that becomes too short on disk while it is sent does not end well', async () => {
+    const pushed = await registry.push('library/short', randomBytes(48 << 20));
+    const parsed = parseDigest(pushed);
+    if (parsed === undefined) throw new Error('the test is wrong');
+    const response = await fetch(blobUrl('library/short', pushed));
+    expect(response).toMatchObject({ status: 200 });
+    // Beyond what the buffers in between hold.
+    await truncate(join(tree.root, blobPath(parsed)), 40 << 20);
+    await expect(response.arrayBuffer()).rejects.toThrow();
+    // What is left of it is of the length that the storage tells, and hashes wrong.
+    await expect(
+      fetch(blobUrl('library/short', pushed)).then((again) => again.arrayBuffer()),
+    ).rejects.toThrow();
+    expect(await fetch(blobUrl('library/short', pushed))).toMatchObject({ status: 500 });
   });
 
   it('a push goes through to the registry, and what is deleted there is forgotten', async () => {
