@@ -12,6 +12,7 @@ const packages: Readonly<Record<string, string>> = {
   'ceph-mon': 'ceph-mon',
   'ceph-osd': 'ceph-osd',
   ceph: 'ceph-common',
+  skopeo: 'skopeo',
   h2load: 'nghttp2-client',
   openssl: 'openssl',
   go: 'golang-go',
@@ -29,6 +30,7 @@ export type Requirement =
   | 'redis-server'
   | 'docker-registry'
   | 'radosgw'
+  | 'skopeo'
   | 'h2load'
   | 'openssl'
   | 'go'
@@ -39,6 +41,7 @@ const partsOf: Record<Requirement, readonly string[]> = {
   'redis-server': ['redis-server'],
   'docker-registry': ['docker-registry'],
   radosgw: ['radosgw', 'ceph-mon', 'ceph-osd', 'ceph'],
+  skopeo: ['skopeo'],
   h2load: ['h2load'],
   openssl: ['openssl'],
   go: ['go', ...Object.keys(packages).filter((name) => name.startsWith(goSources))],

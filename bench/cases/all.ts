@@ -16,6 +16,7 @@ import { mix } from './mix.ts';
 import { objectStore } from './object-store.ts';
 import { overload } from './overload.ts';
 import { profile } from './profile.ts';
+import { pull } from './pull.ts';
 import { existsMiss, findMissing, findMissing1000, stat } from './small-questions.ts';
 import { stall, stallS3 } from './stall.ts';
 import { start, startS3 } from './start.ts';
@@ -57,4 +58,5 @@ export const cases: readonly Case[] = [
   workers,
   warm,
   audit,
+  pull,
 ];
