@@ -5,6 +5,9 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Digest } from '../../src/reference/digest.js';
+import { DockerRegistry } from '../parts/docker-registry.js';
+import { block, readPage } from '../parts/docs-pages.js';
+import { DocsShell } from '../parts/docs-shell.js';
 import { LayercacheProcess } from '../parts/layercache-process.js';
 import { pinnedNode } from '../parts/pinned-node.js';
 import { pushLayer, repositoryNamed } from '../parts/pushed-layer.js';
@@ -35,4 +38,28 @@ it('the example of layercache/client', async () => {
   const { stdout, stderr } = await promisify(execFile)(pinnedNode, args, { cwd: root });
   expect(stderr).toBe('');
   expect(stdout).toBe('length: 7\nmissing: 0\nreceived: 7\nINVALID_ARGUMENT DIGEST_INVALID digest\n');
+});
+
+it('the line that starts the frontend', { timeout: 60_000 }, async () => {
+  const lines = block(await readPage('docs/clients.md'), 'sh', 'frontend.ts');
+  const registry = await DockerRegistry.start({ root: tree.root });
+  const shell = await DocsShell.create({
+    '127.0.0.1:50051': server.listen,
+    'http://127.0.0.1:5000': registry.url,
+    '127.0.0.1:5001': '127.0.0.1:0',
+  });
+  try {
+    // It serves until it is ended.
+    const asked =
+      'until address=$(sed -n "s/^listening on //p" frontend.log) && [ "$address" ]; do sleep 0.05; done';
+    const head = `curl -sI "http://$address/v2/demo/app/blobs/${digest}"`;
+    const said = await shell.run(
+      `${lines.trimEnd()} >frontend.log &\ntrap "kill $!" EXIT\n${asked}\n${head}`,
+    );
+    expect(said).toMatch(/^HTTP\/1.1 200 OK/);
+    expect(said.toLowerCase()).toContain(`docker-content-digest: ${digest}`);
+  } finally {
+    await shell.close();
+    await registry.stop();
+  }
 });

@@ -52,6 +52,8 @@ it('all pages with command lines are here', async () => {
   const pages = (await readPages()).filter(({ blocks }) => blocks.some(({ language }) => language === 'sh'));
   expect(pages.map(({ name }) => name).sort()).toEqual([
     'README.md',
+    // In docs-clients.test.ts.
+    'docs/clients.md',
     // In test/cli/commands-page.test.ts.
     'docs/commands.md',
     // These three in docs-index.test.ts.
@@ -63,6 +65,18 @@ it('all pages with command lines are here', async () => {
     'docs/security.md',
     'docs/warming.md',
   ]);
+});
+
+it('no command line is in a block of another kind, where it would not be run', async () => {
+  const prompt =
+    /^(?:\$ |(?:sudo|npm|npx|node|layercache|curl|docker|kubectl|grpcurl|buf|systemctl|redis-cli)\b)/m;
+  const hidden = (await readPages()).flatMap(({ name, blocks }) =>
+    blocks
+      .filter(({ language, text }) => (language === '' || language === 'text') && prompt.test(text))
+      .map(() => name),
+  );
+  // The whole of the bench, which takes a quarter of an hour.
+  expect(hidden).toEqual(['docs/performance.md']);
 });
 
 it('README.md', { timeout: 120_000 }, async () => {
