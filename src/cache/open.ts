@@ -59,20 +59,12 @@ export async function openCache(url: string, options: CacheOptions): Promise<Lay
     options.onBreakers?.(nodes.open);
     return new BatchingCache(new GuardedCache(new RedisCache(cluster, nodes, onMissing), options));
   }
-  const [{ MasterConnection }, { CircuitBreakerCache }] = await Promise.all([
+  const [{ MasterConnection }, { redisTarget }, { CircuitBreakerCache }] = await Promise.all([
     import('./redis/master-connection.js'),
+    import('./redis/connection.js'),
     import('./circuit-breaker-cache.js'),
   ]);
-  const redis = await MasterConnection.open(
-    place.kind === 'sentinel'
-      ? {
-          ...place,
-          credentials,
-          sentinelCredentials: await RedisCredentials.read({ ...place.account, tls: undefined }),
-        }
-      : { ...place, credentials },
-    options,
-  );
+  const redis = await MasterConnection.open(await redisTarget(place, credentials), options);
   const breaker = new CircuitBreakerCache(
     new GuardedCache(new RedisCache(redis, redis, redis.onMissing), options),
   );

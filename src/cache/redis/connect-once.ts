@@ -2,7 +2,7 @@
 import type { Cluster, Redis } from 'ioredis';
 import { CacheError } from '../layer-info-cache.js';
 import { connectCluster } from './cluster.js';
-import { closeClient, createRedis, missingOnce, withoutCommand } from './connection.js';
+import { closeClient, createRedis, missingOnce, redisTarget, withoutCommand } from './connection.js';
 import { RedisCredentials } from './credentials.js';
 import type { RedisIdentity, RedisPlace } from './url.js';
 
@@ -31,14 +31,7 @@ export async function connectOnce(
     await closeClient(cluster);
     throw new CacheError('the cluster cannot be reached', { cause: last });
   }
-  const target =
-    place.kind === 'sentinel'
-      ? {
-          ...place,
-          credentials,
-          sentinelCredentials: await RedisCredentials.read({ ...place.account, tls: undefined }),
-        }
-      : { ...place, credentials };
+  const target = await redisTarget(place, credentials);
   const redis = createRedis(target, { timeoutMs, onError }, onMissing, () => {});
   redis.on('error', onError);
   try {

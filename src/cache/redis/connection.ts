@@ -7,8 +7,8 @@ import { type Cluster, Redis, type RedisOptions } from 'ioredis';
 import { CacheNotice } from '../errors.js';
 import { isRefusedCommand } from './commands.js';
 import { directConnector, sentinelConnector, wrap } from './connectors.js';
-import type { RedisCredentials } from './credentials.js';
-import type { RedisHost } from './url.js';
+import { RedisCredentials } from './credentials.js';
+import type { RedisHost, RedisPlace } from './url.js';
 
 export interface RedisConnectionOptions {
   /** Milliseconds that an operation may take. A connection that is silent for less is not given up. */
@@ -42,6 +42,17 @@ const lastRetryMs = 2_000;
 const failoverRetryMs = 250;
 // Longer than the client gives a connection to end of itself.
 const closeTimeoutMs = 1_000;
+
+/** The target that a URL names, without a cluster. Throws `CacheUrlError` when a file of the sentinels' account cannot be read. */
+export async function redisTarget(
+  place: Exclude<RedisPlace, { kind: 'cluster' }>,
+  credentials: RedisCredentials,
+): Promise<RedisTarget> {
+  if (place.kind === 'single') return { ...place, credentials };
+  // Sentinels have an account of their own, and their TLS is the master's.
+  const sentinelCredentials = await RedisCredentials.read({ ...place.account, tls: undefined });
+  return { ...place, credentials, sentinelCredentials };
+}
 
 /** A client that is not connected yet. `onRefused` is called with each error reply. */
 export function createRedis(
