@@ -7,11 +7,8 @@ import { grouped, type ProgressOutput, WalkProgress } from './walk-progress.js';
 import { type Streams, type WalkSettings, walking } from './walked-storage.js';
 
 export interface AuditSettings extends WalkSettings {
-  /** Only these; all when there are none. */
-  readonly repositories: readonly RepositoryName[];
   readonly fix: boolean;
   readonly hash: boolean;
-  readonly json: boolean;
 }
 
 /**

@@ -1,7 +1,8 @@
 /** Options that the commands which walk storage and cache have in common. */
-import { flag, type OptionSpec } from './command.js';
+import { flag, type OptionSpec, type OptionValues } from './command.js';
 import { options } from './option-schema.js';
 import { repositoryName } from './option-values.js';
+import type { WalkSettings } from './walked-storage.js';
 
 export const group = 'What it does';
 
@@ -33,3 +34,15 @@ export const walkOptions = {
     environment: false,
   },
 } satisfies Record<string, OptionSpec<unknown>>;
+
+/** What they say, as the walk takes it. */
+export function walkSettings(options: OptionValues<typeof walkOptions>): WalkSettings {
+  return {
+    storage: options.storage,
+    cache: options.cache,
+    storageTimeout: options['storage-timeout'],
+    cacheTimeout: options['cache-timeout'],
+    repositories: options.repository,
+    json: options.json,
+  };
+}

@@ -9,6 +9,7 @@ import { CacheUrlError } from '../cache/errors.js';
 import { CacheError } from '../cache/layer-info-cache.js';
 import { openInventory } from '../cache/open-inventory.js';
 import { DriverExaminer, type Examiner } from '../maintenance/examiner.js';
+import type { RepositoryName } from '../reference/repository-name.js';
 import { openStorage, parseFileUrl } from '../storage/open.js';
 import { type StorageDriver, StorageError } from '../storage/storage-driver.js';
 import { StorageUrlError } from '../storage/storage-url-error.js';
@@ -69,6 +70,10 @@ export interface WalkSettings {
   /** Milliseconds. */
   readonly storageTimeout: number;
   readonly cacheTimeout: number;
+  /** Only these; all when there are none. */
+  readonly repositories: readonly RepositoryName[];
+  /** Whether to print JSON. */
+  readonly json: boolean;
 }
 
 export interface Streams {

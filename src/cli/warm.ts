@@ -21,14 +21,11 @@ import { bytes, duration, grouped, type ProgressOutput, WalkProgress } from './w
 import { type Streams, type WalkedStorage, type WalkSettings, walking } from './walked-storage.js';
 
 export interface WarmSettings extends WalkSettings {
-  /** Only these; all when there are none. */
-  readonly repositories: readonly RepositoryName[];
   /** The most layers a second. */
   readonly rate: number;
   /** The file that says where an interrupted walk goes on. */
   readonly resume: string | undefined;
   readonly dryRun: boolean;
-  readonly json: boolean;
 }
 
 /** What the walk could not use, in the words of the summary. */

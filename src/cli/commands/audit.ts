@@ -1,6 +1,6 @@
 /** `layercache audit`: compares the cache with storage. */
 import { command, flag } from '../command.js';
-import { group, walkOptions } from '../walk-options.js';
+import { group, walkOptions, walkSettings } from '../walk-options.js';
 
 export const audit = command({
   name: 'audit',
@@ -30,14 +30,9 @@ export const audit = command({
   run: async ({ options, signal }) => {
     const { audit } = await import('../audit.js');
     const settings = {
-      storage: options.storage,
-      cache: options.cache,
-      storageTimeout: options['storage-timeout'],
-      cacheTimeout: options['cache-timeout'],
-      repositories: options.repository,
+      ...walkSettings(options),
       fix: options.fix,
       hash: options.hash,
-      json: options.json,
     };
     return (await audit(settings, signal, process)) === 0 ? 0 : 1;
   },

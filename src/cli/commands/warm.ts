@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { command, flag } from '../command.js';
 import { path } from '../option-values.js';
-import { group, walkOptions } from '../walk-options.js';
+import { group, walkOptions, walkSettings } from '../walk-options.js';
 
 const maxRate = 1_000_000;
 
@@ -47,15 +47,10 @@ export const warm = command({
   run: async ({ options, signal }) => {
     const { warm } = await import('../warm.js');
     const settings = {
-      storage: options.storage,
-      cache: options.cache,
-      storageTimeout: options['storage-timeout'],
-      cacheTimeout: options['cache-timeout'],
-      repositories: options.repository,
+      ...walkSettings(options),
       rate: options.rate,
       resume: options.resume,
       dryRun: options['dry-run'],
-      json: options.json,
     };
     await warm(settings, signal, process);
     return 0;
