@@ -40,7 +40,41 @@ async function buildJavaClient(into: string): Promise<string> {
   return `${into}:${jars}`;
 }
 
+/** The program in C++, over the code that protoc generates. */
+async function buildCppClient(into: string): Promise<string> {
+  const proto = join(import.meta.dirname, '../../proto');
+  const { stdout: plugin } = await run('sh', ['-c', 'command -v grpc_cpp_plugin']);
+  const generated = [
+    `--cpp_out=${into}`,
+    `--grpc_cpp_out=${into}`,
+    `--plugin=protoc-gen-grpc_cpp=${plugin.trim()}`,
+  ];
+  await run('protoc', ['-I', proto, ...generated, 'layercache/v1/layer_cache.proto']);
+  const { stdout: libraries } = await run('pkg-config', [
+    '--cflags',
+    '--libs',
+    'grpc++',
+    'protobuf',
+    'libcrypto',
+  ]);
+  const sources = ['layer_cache.pb.cc', 'layer_cache.grpc.pb.cc'].map((file) =>
+    join(into, 'layercache/v1', file),
+  );
+  const args = [
+    '-std=c++17',
+    '-O0',
+    '-I',
+    into,
+    '-o',
+    join(into, 'client'),
+    join(clients, 'cpp', 'client.cc'),
+  ];
+  await run('g++', [...args, ...sources, ...libraries.trim().split(/\s+/)], { timeout: 120_000 });
+  return join(into, 'client');
+}
+
 let goClient: ReturnType<typeof buildGoProgram>;
+let cppClient: Promise<string>;
 let javaClient: Promise<string>;
 let tree: TemporaryTree;
 let folder: string;
@@ -56,9 +90,10 @@ beforeAll(async () => {
   tree = await TemporaryTree.create();
   folder = await mkdtemp(join(tmpdir(), 'layercache-clients-'));
   goClient = buildGoProgram(join(clients, 'go'));
+  cppClient = mkdtemp(join(folder, 'cpp-')).then(buildCppClient);
   javaClient = mkdtemp(join(folder, 'java-')).then(buildJavaClient);
   // Whoever needs one is told of its failure.
-  for (const built of [goClient, javaClient]) built.catch(() => {});
+  for (const built of [goClient, cppClient, javaClient]) built.catch(() => {});
   digest = await pushLayer(tree, repository, randomBytes(64 << 20));
   const absent = Array.from({ length: 999 }, (_, index) => `sha256:${index.toString(16).padStart(64, '0')}`);
   exists = ExistsRequest.encode({ repository, digest, maxAge: undefined }).finish();
@@ -191,6 +226,7 @@ describe.each(['direct', 'grpc-js'])('over %s', (transport) => {
     ['Python', async () => ['/usr/bin/python3', join(clients, 'client.py')]],
     ['Ruby', async () => ['ruby', join(clients, 'client.rb')]],
     ['Go', async () => [(await goClient).program]],
+    ['C++', async () => [await cppClient]],
     ['Java', async () => ['java', '-cp', await javaClient, 'Client']],
   ] as const)(
     '%s gets every answer, and can cancel, run out of time and compress',
