@@ -226,7 +226,24 @@ describe('cache', () => {
     const hung = await startRedis();
     hung.pause();
     onTestFinished(() => hung.resume());
-    expect((await doctor([`--cache=${hung.url}`])).lines).toContainEqual(matching(/^fail {2}cache: /));
+    expect((await doctor([`--cache=${hung.url}`])).lines).toContainEqual(
+      matching(/^fail {2}cache: Redis cannot be reached: .*\. See whether Redis or the network hangs\.$/),
+    );
+  });
+
+  it('sentinels and a cluster of which nothing answers', { timeout: 30_000 }, async () => {
+    const stopped = await startRedis();
+    await stopped.kill();
+    const [sentinels, cluster] = await Promise.all([
+      doctor([`--cache=redis+sentinel://127.0.0.1:${stopped.port}/master`]),
+      doctor([`--cache=redis+cluster://127.0.0.1:${stopped.port}`]),
+    ]);
+    expect(sentinels.lines).toContainEqual(
+      matching(/^fail {2}cache: Redis cannot be reached: .*sentinels.*\. Start the sentinels, or correct/),
+    );
+    expect(cluster.lines).toContainEqual(
+      matching(/^fail {2}cache: the cluster cannot be reached: .*\. Start Redis, or correct/),
+    );
   });
 
   it('a replica that is read only', async () => {

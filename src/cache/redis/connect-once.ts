@@ -5,6 +5,7 @@ import { connectCluster } from './cluster.js';
 import { closeClient, createRedis, missingOnce, redisTarget, withoutCommand } from './connection.js';
 import { RedisCredentials } from './credentials.js';
 import type { RedisIdentity, RedisPlace } from './url.js';
+import { within } from './within.js';
 
 export interface ConnectOnceOptions {
   /** Milliseconds that an operation may take. */
@@ -12,6 +13,9 @@ export interface ConnectOnceOptions {
   /** Called with each `CacheNotice`. Must not throw. */
   readonly onNotice: (error: Error) => void;
 }
+
+/** Milliseconds. Sentinels that cannot be reached are asked again for as long, as a failover takes its time. */
+const connectWithinMs = 5_000;
 
 /** Rejects with a `CacheError` when the Redis cannot be reached, with a `CacheUrlError` when a file of the URL cannot be read. */
 export async function connectOnce(
@@ -22,7 +26,8 @@ export async function connectOnce(
   const onMissing = missingOnce(onNotice);
   let last: unknown;
   const onError = (error: Error) => {
-    last = withoutCommand(error);
+    // A cluster's own error says only that no node could be asked.
+    last = withoutCommand('lastNodeError' in error ? (error.lastNodeError as Error) : error);
   };
   if (place.kind === 'cluster') {
     const options = { timeoutMs, onUp: () => {}, onError };
@@ -35,7 +40,7 @@ export async function connectOnce(
   const redis = createRedis(target, { timeoutMs, onError }, onMissing, () => {});
   redis.on('error', onError);
   try {
-    await redis.connect();
+    await within(connectWithinMs, redis.connect());
     return redis;
   } catch (error) {
     await closeClient(redis);

@@ -24,7 +24,9 @@ export async function cacheFindings(config: Config): Promise<Finding[]> {
     client = await connectOnce(target, { timeoutMs: answerMs, onNotice: () => {} });
   } catch (error) {
     // A file of the URL has its reason in the cause.
-    const cause = error instanceof CacheUrlError ? `${described}: ${causeOf(error)}` : causeOf(error);
+    const said = error instanceof CacheUrlError ? `${described}: ${causeOf(error)}` : causeOf(error);
+    // The library's own plans, which end with the command.
+    const cause = said.replace(/ Retrying from scratch after \S+/, '');
     return [fail('cache', cause, connectAdvice(cause))];
   }
   try {
@@ -64,9 +66,13 @@ function nodeFindings(findings: readonly Finding[]): Finding[] {
 }
 
 function connectAdvice(cause: string): string {
+  if (/sentinels/i.test(cause))
+    return 'Start the sentinels, or correct their addresses and the name in --cache.';
   if (/cannot be read/.test(cause))
     return 'Correct the path in --cache, or let the account of the server read it.';
-  if (/ECONNREFUSED|ENOENT/.test(cause)) return 'Start Redis, or correct the host and port of --cache.';
+  if (/ECONNREFUSED|ENOENT|Connection is closed/.test(cause))
+    return 'Start Redis, or correct the host and port of --cache.';
+  if (/ETIMEDOUT|timeout/i.test(cause)) return 'See whether Redis or the network hangs.';
   if (/ENOTFOUND|EAI_AGAIN/.test(cause))
     return 'Correct the host of --cache, or the resolver of this machine.';
   if (/WRONGPASS|NOAUTH|AUTH/.test(cause)) return 'Correct the user and the password of --cache.';

@@ -8,6 +8,9 @@ const agreesMs = 2_000;
 /** From here on Amazon's S3 refuses requests (RequestTimeTooSkewed). */
 const refusedMs = 15 * 60_000;
 
+/** Milliseconds for which an object store's date is waited for. */
+const answerMs = 2_000;
+
 /** The offset of this clock, in milliseconds, as a finding. */
 export function clockFinding(what: string, skewMs: number): Finding {
   const seconds = Math.abs(skewMs) / 1000;
@@ -38,7 +41,8 @@ export async function storageClockFindings(storage: string, signal: AbortSignal)
   const begun = Date.now();
   let date: string | null;
   try {
-    const response = await fetch(endpoint, { method: 'HEAD', redirect: 'manual', signal });
+    const ending = AbortSignal.any([signal, AbortSignal.timeout(answerMs)]);
+    const response = await fetch(endpoint, { method: 'HEAD', redirect: 'manual', signal: ending });
     date = response.headers.get('date');
   } catch {
     // That it cannot be reached is told by the storage's own findings.

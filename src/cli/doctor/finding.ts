@@ -24,5 +24,6 @@ export function fail(what: string, cause: string, advice: string): Finding {
 /** As a line for people. */
 export function findingLine({ status, what, cause, advice }: Finding): string {
   const end = advice === undefined ? '' : `. ${advice}`;
-  return `${status.padEnd(4)}  ${what}: ${cause}${end}`.replaceAll(/\s*\n\s*/g, ' ');
+  // What others say may end like a sentence.
+  return `${status.padEnd(4)}  ${what}: ${cause.replace(/\.$/, '')}${end}`.replaceAll(/\s*\n\s*/g, ' ');
 }
