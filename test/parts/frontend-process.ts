@@ -24,7 +24,9 @@ export class FrontendProcess {
   ): Promise<FrontendProcess> {
     const args = ['--registry', registry, '--layercache', layercache, '--listen', '127.0.0.1:0', ...more];
     const child = spawn(pinnedNode, [program, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
-    process.on('exit', () => child.kill('SIGKILL'));
+    const kill = () => child.kill('SIGKILL');
+    process.on('exit', kill);
+    child.on('exit', () => process.off('exit', kill));
     for await (const line of createInterface({ input: child.stdout })) {
       const [, address] = /^listening on (.+)$/.exec(line) ?? [];
       if (address !== undefined) return new FrontendProcess(child, address);
