@@ -6,6 +6,7 @@ WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci
 COPY buf.yaml buf.gen.yaml rolldown.config.ts tsconfig.json tsconfig.build.json tsconfig.cjs.json tsconfig.testing.json ./
+COPY bin bin
 COPY proto proto
 COPY src src
 # What `layercache/testing` is compiled from.

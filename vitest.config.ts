@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 /** What a call is must not depend on what carries it. */
@@ -11,6 +12,8 @@ export default defineConfig({
       'test/parts/azurite.ts',
       'test/parts/kubectl.ts',
     ],
+    // Most tests wait for real parts more than they compute, so two files at once fit on any machine.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     testTimeout: 20_000,
     hookTimeout: 60_000,
     projects: [

@@ -5,7 +5,7 @@
  *
  *     node tools/release.mjs [--preview] [FOLDER]
  *
- * `--preview` takes the changelog's section of what is not released yet.
+ * `--preview` takes the changelog's section of what is not released yet, if it has anything.
  */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -26,7 +26,7 @@ try {
 }
 
 function release() {
-  const changes = changesOf(preview ? 'Unreleased' : version);
+  const changes = (preview && changesOf('Unreleased').trim()) || changesOf(version);
   const commit = run('git', ['rev-parse', 'HEAD']);
   const committed = new Date(Number(run('git', ['log', '-1', '--format=%ct'])) * 1000).toISOString();
   rmSync(folder, { recursive: true, force: true });
