@@ -55,7 +55,7 @@ it('has the same bytes when it is made twice, its checksums among them', async (
   expect(subject).toEqual([
     { name: `${prefix}.tgz`, digest: { sha256: sha256(first.get(`${prefix}.tgz`)) } },
   ]);
-  expect(String(first.get(`${prefix}.md`))).toMatch(/^### /);
+  expect(String(first.get(`${prefix}.md`))).toMatch(/^### /m);
   const { metadata } = JSON.parse(String(first.get(`${prefix}.cdx.json`)));
   expect(metadata.component).toMatchObject({ name: 'layercache', version });
 }, 60_000);
