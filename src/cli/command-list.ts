@@ -1,5 +1,5 @@
 /** Every command, in the order in which `--help` shows them. */
-import { type Command, flag } from './command.js';
+import { type Command, jsonFlag } from './command.js';
 import { add } from './commands/add.js';
 import { audit } from './commands/audit.js';
 import { completion } from './commands/completion.js';
@@ -45,14 +45,7 @@ export const config = {
   },
   options: {
     ...options,
-    json: {
-      group: 'What it prints',
-      placeholder: '',
-      default: '',
-      help: 'print JSON, one object a line',
-      schema: flag(),
-      environment: false,
-    },
+    json: jsonFlag,
   },
 } satisfies CommandOutline;
 

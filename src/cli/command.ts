@@ -115,3 +115,13 @@ export function flag(): z.ZodType<boolean, string> {
     return z.NEVER;
   });
 }
+
+/** `--json` of a command that asks no server; no variable sets it, since a script says what it reads. */
+export const jsonFlag = {
+  group: 'What it prints',
+  placeholder: '',
+  default: '',
+  help: 'print JSON, one object a line',
+  schema: flag(),
+  environment: false,
+} satisfies OptionSpec<boolean>;

@@ -1,8 +1,8 @@
 /** Who may ask for a profile or a heap snapshot at the admin port, by the options. */
 import type { Logger } from 'pino';
 import type { DebugSource } from '../admin/debug-requests.js';
-import { OptionFiles } from '../cli/option-files.js';
-import { type Config, ConfigError } from '../cli/options.js';
+import type { Config } from '../cli/options.js';
+import { openTokenFile } from '../cli/token-file.js';
 
 /** A source, until it is closed. */
 export interface OpenDebugSource extends DebugSource {
@@ -17,21 +17,13 @@ export async function openDebugSource(
 ): Promise<OpenDebugSource | undefined> {
   if (config['admin-token-file'] === undefined) return undefined;
   const { bearsToken } = await import('../notifications/bearer-token.js');
-  const files = await OptionFiles.open(config, ['admin-token-file'], log);
-  let token = tokenIn(files);
-  files.follow(() => {
-    token = tokenIn(files);
-  });
+  const file = await openTokenFile(config, 'admin-token-file', log);
   return {
-    isAllowed: (authorization) => bearsToken(authorization, token),
+    isAllowed: (authorization) => {
+      const token = file.token();
+      return token !== undefined && bearsToken(authorization, token);
+    },
     diagnose,
-    close: () => files.close(),
+    close: () => file.close(),
   };
-}
-
-/** Throws a `ConfigError`; when the file has changed to such, the token of before stays in use. */
-function tokenIn(files: OptionFiles): string {
-  const text = files.of('admin-token-file')?.toString().trim() ?? '';
-  if (/^\S+$/.test(text)) return text;
-  throw new ConfigError('--admin-token-file: a token is one word, and the file holds something else');
 }

@@ -1,8 +1,8 @@
 /** The endpoint for a registry's notifications, by the options; its code is loaded only when it is asked for. */
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
-import { OptionFiles } from '../cli/option-files.js';
-import { type Config, ConfigError } from '../cli/options.js';
+import type { Config } from '../cli/options.js';
+import { openTokenFile } from '../cli/token-file.js';
 import type { LayerInfoService } from '../layer/layer-info-service.js';
 import type { NotificationObserver } from '../notifications/notification-observer.js';
 import type { StorageDriver } from '../storage/storage-driver.js';
@@ -34,15 +34,11 @@ export async function openNotifications(
     import('../notifications/manifest-reader.js'),
     import('../notifications/notification-server.js'),
   ]);
-  const files = await OptionFiles.open(config, ['notifications-token-file'], log);
-  let token = tokenIn(files);
-  files.follow(() => {
-    token = tokenIn(files);
-  });
+  const file = await openTokenFile(config, 'notifications-token-file', log);
   const server = new NotificationServer({
     handler: new EventHandler(info, new ManifestReader(driver)),
     observer,
-    token: () => token,
+    token: () => file.token(),
     // Both a lookup and the write that follows may take their time.
     timeoutMs: 2 * config['storage-timeout'] + config['cache-timeout'],
   });
@@ -50,15 +46,8 @@ export async function openNotifications(
     listen: (host, port) => server.listen(host, port),
     take: (socket) => server.take(socket),
     close: async () => {
-      files.close();
+      file.close();
       await server.close();
     },
   };
-}
-
-/** Throws a `ConfigError`; when the file has changed to such, the token of before stays in use. */
-function tokenIn(files: OptionFiles): string | undefined {
-  const text = files.of('notifications-token-file')?.toString().trim();
-  if (text === undefined || /^\S+$/.test(text)) return text;
-  throw new ConfigError('--notifications-token-file: a token is one word, and the file holds something else');
 }

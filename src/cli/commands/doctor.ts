@@ -1,5 +1,5 @@
 /** `layercache doctor`: looks at all that a server depends on. */
-import { command, flag } from '../command.js';
+import { command, jsonFlag } from '../command.js';
 import { options } from '../option-schema.js';
 
 export const doctor = command({
@@ -10,14 +10,7 @@ export const doctor = command({
   arguments: {},
   options: {
     ...options,
-    json: {
-      group: 'What it prints',
-      placeholder: '',
-      default: '',
-      help: 'print JSON, one object a line',
-      schema: flag(),
-      environment: false,
-    },
+    json: jsonFlag,
   },
   run: async ({ options: { json, ...config }, signal }) => {
     const [{ examine }, { assertTogether }] = await Promise.all([
